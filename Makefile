@@ -1,0 +1,102 @@
+# geodecloud: `make` lists what can be done here. Each target works in a fresh clone, from nothing.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# One environment in two sizes; a stamp is older than pyproject.toml when the install is stale.
+CORE := $(VENV)/.core
+FULL := $(VENV)/.full
+BENCH := $(VENV)/.bench
+
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# one thread: tests are small, and threads that wait for a busy core cost more than they bring
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help demo figures test test-slow test-properties test-all check bench system clean distclean
+
+help: ## List the targets
+	@echo "geodecloud: make TARGET"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(CORE) ## Remove the clouds of the sample scene (core install, about a minute)
+	@mkdir -p demo-out
+	$(BIN)/geodecloud decloud sample/zurich_2019.tif demo-out/zurich_clear.tif \
+	    --provenance demo-out/zurich_provenance.tif --mask-out demo-out/zurich_mask.tif \
+	    --compare demo-out/compare.html --overwrite
+	@echo "Open demo-out/compare.html in a browser and the *.tif in QGIS, where"
+	@echo "zurich_provenance.tif shows what is original and what was generated."
+
+figures: demo ## Make the picture of the README anew
+	$(BIN)/python -c "from geodecloud.compare import figure_png; figure_png( \
+	    'sample/zurich_2019.tif', 'demo-out/zurich_clear.tif', 'docs/figures/demo.png', \
+	    provenance='demo-out/zurich_provenance.tif', overwrite=True)"
+
+test: $(FULL) check ## Check the style and the types, then run the quick tests
+	$(PYTEST) -m "not slow and not qgis"
+
+test-slow: $(FULL) ## Run the slow tests and those on real scenes
+	$(PYTEST) -m "(slow or realdata) and not qgis"
+
+test-properties: $(FULL) ## Run the properties of the road with 500 examples each
+	HYPOTHESIS_PROFILE=full $(PYTEST) tests/geo/test_tiling.py tests/geo/test_mosaic.py \
+	    tests/geo/test_sensors.py tests/test_pipeline.py tests/test_tasks.py -m "not slow"
+
+test-all: $(FULL) check ## Run everything that this machine can
+	$(PYTEST)
+
+check: $(FULL) ## Check style (ruff), format (ruff) and types (mypy)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(BENCH) ## Run the benchmarks beside their peers
+	@for script in benchmarks/[!_]*.py; do \
+	    echo "$$script"; $(BIN)/python "$$script" || exit 1; \
+	done
+
+system: ## Install what some tests need from the system (chromium), by apt-get as root
+	@if command -v chromium >/dev/null; then echo "chromium is here"; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; \
+	else echo "some tests need chromium: install it with the package manager of this system"; fi
+
+clean: ## Delete what tests and demos left, not the environment
+	rm -rf demo-out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+
+distclean: clean ## Delete the environment too
+	rm -rf $(VENV)
+
+# pip comes last in a new environment: where it is, the environment is whole. Each candidate is
+# run before it is taken, because a name on the PATH may lead nowhere.
+$(BIN)/pip:
+	@for python in $(or $(PYTHON),python3.13 python3.12 python3.11 python3); do \
+	    if "$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' \
+	        >/dev/null 2>&1; then \
+	        echo "Making $(VENV) with $$("$$python" --version)"; \
+	        exec "$$python" -m venv --clear $(VENV); \
+	    fi; \
+	done; \
+	echo "No Python >= 3.11 with its venv module is on the PATH." >&2; \
+	echo "Install one (Debian: apt-get install python3 python3-venv), or name it:" >&2; \
+	echo "    make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; \
+	exit 1
+
+$(CORE): pyproject.toml constraints.txt | $(BIN)/pip
+	@echo "Installing geodecloud (460 MB, about half a minute)"
+	@$(PIP) -e .
+	@touch $@
+
+$(FULL): pyproject.toml constraints.txt | $(BIN)/pip
+	@echo "Installing geodecloud with all extras (torch with CUDA: 6 GB, a few minutes)"
+	@$(PIP) -e '.[all,test,dev]'
+	@touch $@ $(CORE)
+
+$(BENCH): pyproject.toml constraints.txt | $(FULL)
+	@echo "Installing the peers of the benchmarks"
+	@$(PIP) -e '.[all,test,dev,bench]'
+	@$(PIP) --no-deps pytorch-toolbelt
+	@touch $@

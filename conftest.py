@@ -1,0 +1,11 @@
+"""What pytest leaves alone where the install is smaller."""
+
+from importlib.util import find_spec
+
+# Doctests import the module they stand in, and these modules import torch at their top.
+collect_ignore = [] if find_spec("torch") else ["geodecloud/learn", "tests/learn"]
+
+
+def pytest_report_header() -> list[str]:
+    """Say what is left out, so that a shorter run is not taken for a whole one."""
+    return [f"without the extra [learn]: {path} left out" for path in collect_ignore]

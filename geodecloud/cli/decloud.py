@@ -1,0 +1,112 @@
+"""decloud and models: clouds out of a scene, and what can be used for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from geodecloud.cli.progress import Reporter, progress_option
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("scene", nargs=-1, required=True, type=FILE)
+@click.argument("out", type=FILE)
+@click.option("--model", default=None, help="'fill', a model's name, or a model package.")
+@click.option(
+    "--mask",
+    default="auto",
+    show_default=True,
+    help="What to replace: auto, all, scl, a detector's name, or a raster on the same "
+    "grid (every pixel that is neither 0 nor nodata).",
+)
+@click.option("--dilate", "dilate_m", type=float, help="Grow the mask by this many metres.")
+@click.option(
+    "--feather",
+    "feather_m",
+    type=float,
+    help="Fade the generated in over this many metres inside the mask's rim.",
+)
+@click.option(
+    "--halo",
+    type=click.Choice(["exact", "fast"]),
+    default="exact",
+    show_default=True,
+    help="exact: the tile grid cannot be told from the result; fast: blend instead.",
+)
+@click.option("--tile-size", "tile_size_px", type=int, help="Side of a tile in pixels.  [512]")
+@click.option("--batch-size", default="auto", show_default=True, help="Tiles in one request.")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where the model runs.",
+)
+@click.option("--max-cloud", type=float, help="Refuse above this share of masked pixels.  [0.95]")
+@click.option("--bands", help="Names of the scene's bands in order, such as B02,B03,B04,B08.")
+@click.option("--scale", type=float, help="Reflectance of one stored step, such as 0.0001.")
+@click.option(
+    "--offset",
+    type=float,
+    help="Added to stored numbers before scaling; -1000 since baseline 04.00.",
+)
+@click.option("--level", type=click.Choice(["L1C", "L2A"]), help="Product level of the scene.")
+@click.option("--keep-bands", is_flag=True, help="Also write the other bands, unchanged.")
+@click.option("--provenance", type=FILE, help="Write where each pixel comes from.")
+@click.option("--mask-out", type=FILE, help="Write the classes of the mask.")
+@click.option("--compare", type=FILE, help="Write a before/after page (HTML).")
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@progress_option
+@click.pass_obj
+def decloud(reporter: Reporter, /, scene: tuple[Path, ...], out: Path, **options: Any) -> None:
+    """Remove clouds from SCENE (one GeoTIFF, a folder, or one file a band) into OUT.tif.
+
+    Pixels outside the mask leave bit-identical; OUT keeps the grid, the encoding and the
+    metadata of the scene.
+    """
+    from geodecloud.tasks import DecloudOptions, decloud
+
+    chosen = {name: value for name, value in options.items() if value is not None}
+    chosen["batch_size"] = _batch_size(chosen["batch_size"])
+    if "bands" in chosen:
+        chosen["bands"] = tuple(name.strip() for name in chosen["bands"].split(","))
+    result = decloud(
+        scene[0] if len(scene) == 1 else scene,
+        out,
+        DecloudOptions(**chosen),
+        on_start=lambda device, model: reporter.open("decloud", device=device, model=model),
+        on_note=reporter.note,
+        on_progress=reporter,
+    )
+    reporter.close(result.to_json(), result.summary())
+
+
+def _batch_size(text: str) -> int | None:
+    if text == "auto":
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{text!r} is neither 'auto' nor a number", param_hint="--batch-size"
+        ) from error
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def models(as_json: bool) -> None:
+    """List the models that can be used here."""
+    import json
+
+    from geodecloud.models import list_models
+
+    found = list_models()
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for model in found:
+        click.echo(f"{model['name']:24} {model['summary']}")

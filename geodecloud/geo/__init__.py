@@ -1,0 +1,1 @@
+"""The Earth's wing: numpy, rasterio, odc-geo and shapely; never torch."""

@@ -1,0 +1,211 @@
+"""Packages written and read with torch: model.json, weights.safetensors, model.onnx."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from geodecloud import __version__
+from geodecloud.errors import ModelError, OutputError
+from geodecloud.learn.networks import build_network
+from geodecloud.learn.state import write_atomically
+from geodecloud.run.package import CARD, WEIGHTS, Direction, FileEntry, ModelCard, Package
+
+OPSET = 18
+"""Of the graphs: the oldest that the exporter writes without converting, so the widest read."""
+
+
+def save_package(
+    folder: Path,
+    networks: Mapping[str, nn.Module],
+    card: Mapping[str, Any],
+    directions: Mapping[str, Mapping[str, Any]],
+    *,
+    overwrite: bool = False,
+) -> ModelCard:
+    """Write a model package, whole or not at all, and return its card.
+
+    Convolution weights are rounded to half precision, in ``weights.safetensors`` and in the
+    graphs alike, so that every engine computes with the same numbers; norms stay whole.
+
+    Args:
+        folder: the package; its name is the model's.
+        networks: the network of each direction.
+        card: fields of ``ModelCard`` besides directions, files and versions.
+        directions: fields of ``Direction`` besides name and graph, for each network.
+        overwrite: replace a package that is there.
+
+    Raises:
+        OutputError: the folder exists.
+    """
+    if folder.exists() and not overwrite:
+        raise OutputError(
+            f"{folder} exists", "a model is saved into a new folder", "pass overwrite, or rename"
+        )
+    graphs = {
+        name: "model.onnx" if len(networks) == 1 else f"model-{name}.onnx" for name in networks
+    }
+    ways = {
+        name: Direction.model_validate({**fields, "name": name, "graph": graphs[name]})
+        for name, fields in directions.items()
+    }
+    tensors: dict[str, Tensor] = {}
+    files: dict[str, bytes] = {}
+    for name, network in networks.items():
+        weights = rounded(network)
+        tensors |= {f"{name}.{key}": tensor for key, tensor in weights.items()}
+        files[graphs[name]] = export_onnx(ways[name], weights)
+    files[WEIGHTS] = save_tensors(tensors)
+    whole = ModelCard(
+        **card,
+        directions=tuple(ways.values()),
+        files={
+            name: FileEntry(sha256=hashlib.sha256(content).hexdigest(), n_bytes=len(content))
+            for name, content in files.items()
+        },
+        versions={"geodecloud": __version__, "torch": str(torch.__version__)},
+    )
+    _publish(folder, files, whole)
+    return whole
+
+
+def load_networks(package: Package) -> dict[str, nn.Module]:
+    """Return the networks of a package by direction, in evaluation mode, float32.
+
+    Raises:
+        ModelError: the weights are damaged or are not those of the networks it names.
+    """
+    content = package.read(WEIGHTS)
+    try:
+        tensors = load_tensors(content)
+    except SafetensorError as error:
+        raise ModelError(
+            f"{package.folder / WEIGHTS} is damaged ({error})",
+            "it is a safetensors file",
+            "copy or download the model again",
+        ) from error
+    networks = {}
+    for way in package.card.directions:
+        spec = way.network
+        network = build_network(spec.adapter, spec.generator, spec.arguments, spec.limits)
+        prefix = f"{way.name}."
+        mine = {
+            key.removeprefix(prefix): tensor.float() if tensor.is_floating_point() else tensor
+            for key, tensor in tensors.items()
+            if key.startswith(prefix)
+        }
+        try:
+            network.load_state_dict(mine)
+        except RuntimeError as error:
+            raise ModelError(
+                f"the weights of {package.folder} do not fit its network ({error})"[:600],
+                f"{CARD} names the network the weights belong to",
+                "copy the model again, or use the version of geodecloud that made it",
+            ) from error
+        networks[way.name] = network.eval()
+    return networks
+
+
+def rounded(network: nn.Module) -> dict[str, Tensor]:
+    """Return a network's weights, those of convolutions in half precision, ready to be stored."""
+    return {
+        key: (tensor.half() if tensor.ndim > 1 else tensor).detach().cpu().contiguous()
+        for key, tensor in network.state_dict().items()
+    }
+
+
+def export_onnx(direction: Direction, weights: Mapping[str, Tensor]) -> bytes:
+    """Return the graph of a direction's network with these weights, in ONNX, as one file.
+
+    It takes any batch and any sides that are multiples of its stride; its constants are stored
+    in half precision.
+    """
+    from onnxscript.optimizer import fold_constants
+
+    spec = direction.network
+    copied = build_network(spec.adapter, spec.generator, spec.arguments, spec.limits)
+    copied.load_state_dict({key: tensor.float() for key, tensor in weights.items()})
+    copied.eval()
+    batch, rows, cols = (torch.export.Dim(name) for name in ("batch", "rows", "cols"))
+    stride = direction.stride_px
+    arguments, shapes = [], []
+    for name in direction.inputs:
+        if name == "level":
+            arguments.append(torch.zeros(2))
+            shapes.append({0: batch})
+        else:
+            n_bands = 1 if name == "mask" else len(direction.bands_in)
+            arguments.append(torch.zeros(2, n_bands, 6 * stride, 8 * stride))
+            shapes.append({0: batch, 2: stride * rows, 3: stride * cols})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter, about its own future
+        program = torch.onnx.export(
+            copied,
+            tuple(arguments),
+            input_names=list(direction.inputs),
+            output_names=["answer"],
+            dynamic_shapes=tuple(shapes),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            optimize=False,  # folding norms into weights would take them out of half precision
+            verbose=False,
+        )
+    if program is None:
+        raise ModelError("no ONNX graph", "the exporter returns one", "upgrade torch")
+    fold_constants(program.model)
+    model = program.model_proto
+    _halve_constants(model)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _halve_constants(model: Any) -> None:
+    """Store large constants in half precision; a Cast makes them whole when they are loaded."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 2:
+            continue
+        values = numpy_helper.to_array(tensor)
+        if not (values == values.astype("float16")).all():
+            continue  # folded by the exporter: no longer the numbers that were rounded
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(values.astype("float16"), f"{name}.half"))
+        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _publish(folder: Path, files: Mapping[str, bytes], card: ModelCard) -> None:
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir(parents=True)
+        for name, content in files.items():
+            write_atomically(part / name, content)
+        write_atomically(part / CARD, (card.model_dump_json(indent=1) + "\n").encode())
+        old = folder.with_name(f"{folder.name}.old.part")
+        if folder.exists():
+            folder.replace(old)
+        part.replace(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        raise OutputError(
+            f"{folder} cannot be written ({error})",
+            "a folder with room for the model",
+            "choose another place, or make room",
+        ) from error

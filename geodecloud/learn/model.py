@@ -1,0 +1,356 @@
+"""Model: what every model can do, the face that someone who knows arcgis.learn expects."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from geodecloud.errors import DataError, ModelError, OptionError, TrainingError
+from geodecloud.learn.data import ChipData
+from geodecloud.learn.evaluate import evaluate, valid_loss
+from geodecloud.learn.networks import halo_of, stride_of
+from geodecloud.learn.plan import Batch, Carried, History, Losses, LrSearch, Phase, Plan
+from geodecloud.learn.state import load_averages
+from geodecloud.learn.training import find_lr, fit
+from geodecloud.progress import Listener, silent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from geodecloud.learn.translator import TorchTranslator
+    from geodecloud.run.package import Package
+
+METRIC_SKIES = 4  # over each held-out window: one alone leaves figures to chance
+
+
+class Model:
+    """What every model can do; a subclass brings networks, phases and losses.
+
+    A subclass is a ``System`` of ``learn.plan``: ``fit`` hands it to the training loop.
+
+    Args:
+        data: what it trains on; None for a model that is only used.
+
+    Attributes:
+        directions: for each direction, the fields of ``run.package.Direction``; the network of
+            that name in ``networks`` translates.
+        history: of the last ``fit``.
+        metrics: of the last ``compute_metrics``.
+        training: how it was trained, kept in the package.
+    """
+
+    dataset_types: ClassVar[tuple[str, ...]] = ()
+    networks: dict[str, nn.Module]
+    phases: Sequence[Phase]
+    averaged: Sequence[str]
+    directions: dict[str, dict[str, Any]]
+    bounds: Mapping[str, tuple[float, float]] = MappingProxyType({})
+    default_schedule: ClassVar[str] = "one_cycle"
+
+    def __init__(self, data: ChipData | None) -> None:
+        """Check that the data suits the model."""
+        if data is not None and data.dataset_type not in self.dataset_types:
+            raise DataError(
+                f"data of type {data.dataset_type}",
+                f"{type(self).__name__} trains on {', '.join(self.dataset_types)}",
+                "prepare the data with one of these dataset types",
+            )
+        self._data = data
+        self.memory: dict[str, Tensor] = {}
+        self.history: History | None = None
+        self.metrics: dict[str, Any] = {}
+        self.training: dict[str, Any] = {}
+
+    def losses(self, phase: Phase, batch: Batch, carried: Carried) -> tuple[Losses, Carried]:
+        """Return the losses of a phase; each subclass has its own."""
+        raise NotImplementedError
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what a resumed run must share of the model, in JSON's types."""
+        raise NotImplementedError
+
+    def configuration(self) -> dict[str, Any]:
+        """Return what a resumed run must share with this one."""
+        return {
+            "system": type(self).__name__,
+            "model": self.arguments(),
+            "data": self.data.describe(),
+        }
+
+    @property
+    def data(self) -> ChipData:
+        """What it trains on.
+
+        Raises:
+            DataError: it was made without data.
+        """
+        if self._data is None:
+            raise DataError(
+                "the model has no data", "training needs some", "pass data= when making the model"
+            )
+        return self._data
+
+    def lr_find(
+        self,
+        allow_plot: bool = True,
+        mixed_precision: bool = False,
+        start_lr: float = 1e-6,
+        end_lr: float = 1.0,
+    ) -> float:
+        """Return the learning rate at which the loss falls fastest; weights stay as they are."""
+        search = self._search_lr(mixed_precision, start_lr, end_lr)
+        if allow_plot:
+            from geodecloud.learn.plots import plot_lr
+
+            plot_lr(search)
+        return search.best
+
+    def fit(
+        self,
+        epochs: int = 10,
+        lr: float | None = None,
+        one_cycle: bool = True,
+        early_stopping: bool = False,
+        checkpoint: bool = True,
+        mixed_precision: bool = False,
+        monitor: str = "valid_loss",
+        *,
+        schedule: str | None = None,
+        out: Path | None = None,
+        resume: bool = False,
+        device: str = "auto",
+        steps_per_epoch: int | None = None,
+        checkpoint_seconds: float = 120.0,
+        listener: Listener = silent,
+    ) -> History:
+        """Train and return a table row for each epoch; the best epoch's weights stay.
+
+        Args:
+            epochs: rows of the table.
+            lr: highest learning rate; None looks for it.
+            one_cycle: let it rise and fall; else constant. ``schedule`` by name overrules.
+            early_stopping: end after 5 epochs without a better ``monitor``.
+            checkpoint: save states into ``out``, or into a folder beside the data.
+            mixed_precision: bfloat16, on CUDA.
+            monitor: value of the validation that is to fall.
+            schedule: "one_cycle", "constant" or "linear_decay".
+            out: folder of the saved states.
+            resume: go on from the state in ``out``.
+            device: "cpu", "cuda" or "auto".
+            steps_per_epoch: None takes as many as show the training part once.
+            checkpoint_seconds: time between saved states.
+            listener: told every few steps.
+
+        Raises:
+            TrainingError: the run diverged, memory ran out, or the state is of another run.
+        """
+        if lr is None:
+            lr = self._search_lr(mixed_precision, 1e-6, 1.0).best
+        plan = Plan(
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch or self.data.steps_per_epoch,
+            lr=lr,
+            schedule=schedule or (self.default_schedule if one_cycle else "constant"),
+            device=device,
+            mixed_precision=mixed_precision,
+            patience=5 if early_stopping else 0,
+            monitor=monitor,
+            seed=self.data.seed,
+            checkpoint_seconds=checkpoint_seconds,
+        )
+        if out is None and checkpoint and self.data.working_dir is not None:
+            out = self.data.working_dir / "training"
+        self.history = fit(
+            self,
+            self.data.batches,
+            plan,
+            out=out if checkpoint else None,
+            validate=self._validate,
+            listener=listener,
+            resume=resume,
+        )
+        self.training = {"plan": plan.identity(), "best": self.history.best, **self.arguments()}
+        return self.history
+
+    def plot_losses(self) -> Figure:
+        """Return a figure of all losses by epoch, lowest and highest points marked.
+
+        Raises:
+            TrainingError: nothing was trained yet.
+        """
+        from geodecloud.learn.plots import plot_losses
+
+        if self.history is None:
+            raise TrainingError("no losses", "a model that was trained has them", "call fit first")
+        return plot_losses(self.history.rows)
+
+    def show_results(self, rows: int = 5, rgb_bands: Sequence[str] | None = None) -> Figure:
+        """Return a figure of validation windows: input, target, prediction."""
+        from geodecloud.learn.plots import show_results
+
+        device = self._device
+        batches = list(self.data.valid_batches(device, rows))
+        answers = [self.answer(batch) for batch in batches]
+        return show_results(batches, answers, self.data.packed.sides["target"].bands, rgb_bands)
+
+    def compute_metrics(self, accuracy: bool = True, show_progress: bool = True) -> dict[str, Any]:
+        """Return figures on the validation part: by region, this model beside the baselines.
+
+        ``{"thick": {"psnr": ..., "psnr_fill": ..., "psnr_identity": ..., "mae": ...}, ...}``; PSNR
+        is that of the mean squared error, for a data range of 1. Regions of real pairs have
+        names of their own, ``pairs_thick``.
+        """
+        del accuracy, show_progress  # of the face that this mirrors: there is one way here
+        skies = evaluate(self.answer, self.data.valid_batches(self._device, skies=METRIC_SKIES))
+        pairs = evaluate(self.answer, self.data.valid_pairs(self._device))
+        self.metrics = {**skies, **{f"pairs_{name}": value for name, value in pairs.items()}}
+        return self.metrics
+
+    def answer(self, batch: Batch) -> Tensor:
+        """Return what the model answers to a batch, (B, C', H, W) in the target's unit."""
+        name, way = next(iter(self.directions.items()))
+        network = self.networks[name]
+        was_training = network.training
+        network.eval()
+        with torch.inference_mode():
+            answer: Tensor = network(*(batch[field] for field in way["inputs"]))
+        network.train(was_training)
+        return answer
+
+    def translator(self, direction: str | None = None, device: str = "auto") -> TorchTranslator:
+        """Return a translator of the weights as they are now."""
+        from geodecloud.learn.translator import TorchTranslator
+        from geodecloud.run.package import Direction
+
+        name = direction or next(iter(self.directions))
+        way = Direction.model_validate({"name": name, **self._way(name)})
+        network = copy.deepcopy(self.networks[name])
+        return TorchTranslator(network, way, type(self).__name__.lower(), device=device)
+
+    def predict(
+        self,
+        pixels: npt.NDArray[np.floating[Any]],
+        *,
+        mask: npt.NDArray[np.bool_] | None = None,
+        fill: npt.NDArray[np.floating[Any]] | None = None,
+        level: str | None = None,
+        direction: str | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Return what the model makes of an array (C, H, W) or (B, C, H, W) in the source's unit.
+
+        Sides of any length are padded by reflection to the model's stride. Under ``mask``
+        (H, W) or (B, 1, H, W) a cloud-removing model answers; elsewhere pixels stay as they are.
+        Without ``fill`` it is drawn from the array's clear pixels.
+        """
+        from geodecloud.learn.arrays import translate_array
+
+        return translate_array(
+            self.translator(direction), pixels, mask=mask, fill=fill, level=level
+        )
+
+    def save(
+        self,
+        name_or_path: str | Path,
+        framework: str = "PyTorch",
+        compute_metrics: bool = True,
+        save_optimizer: bool = False,
+        *,
+        overwrite: bool = False,
+        **card: Any,
+    ) -> Path:
+        """Write the model as a package and return its folder.
+
+        A bare name goes into ``<working_dir>/models``. ``card`` may set further fields of
+        ``run.package.ModelCard``, such as ``summary`` and ``licence``.
+
+        Raises:
+            OutputError: the folder exists.
+        """
+        from geodecloud.learn.checkpoint import save_package
+
+        if framework not in ("PyTorch", "ONNX"):
+            raise OptionError(
+                f"framework {framework!r}", "a package holds PyTorch and ONNX", "choose one of them"
+            )
+        if save_optimizer:
+            raise OptionError(
+                "save_optimizer",
+                "a package is for use; fit keeps the optimisers in its own folder",
+                "go on with fit(resume=True)",
+            )
+        folder = Path(name_or_path)
+        if folder.name == str(name_or_path) and self._data is not None:
+            folder = (self._data.working_dir or Path()) / "models" / folder
+        if compute_metrics and self._data is not None:
+            self.compute_metrics()
+        fields = {
+            "name": folder.name.lower(),
+            "system": type(self).__name__,
+            "task": self.directions[next(iter(self.directions))]["task"],
+            "metrics": self.metrics,
+            "training": self.training,
+            "attribution": tuple(self._data.packed.attribution) if self._data else (),
+            **card,
+        }
+        ways = {name: self._way(name) for name in self.directions}
+        save_package(
+            folder,
+            {name: self.networks[name] for name in ways},
+            fields,
+            ways,
+            overwrite=overwrite,
+        )
+        return folder
+
+    def load(self, name_or_path: str | Path) -> None:
+        """Take the weights of a package, or of the ``best.safetensors`` that a training leaves.
+
+        Raises:
+            ModelError: there is none, it is damaged, or it is of another model.
+        """
+        if Path(name_or_path).suffix == ".safetensors":
+            load_averages(Path(name_or_path), self.networks)
+            return
+        from geodecloud.learn.checkpoint import load_networks
+        from geodecloud.run.package import open_package
+
+        package = open_package(name_or_path)
+        self._check_system(package)
+        for name, network in load_networks(package).items():
+            self.networks[name].load_state_dict(network.state_dict())
+
+    @property
+    def _device(self) -> torch.device:
+        network = self.networks[next(iter(self.directions))]
+        return next(network.parameters()).device
+
+    def _check_system(self, package: Package) -> None:
+        if package.card.system != type(self).__name__:
+            raise ModelError(
+                f"{package.folder} is a {package.card.system}",
+                f"a {type(self).__name__} is needed",
+                "use from_model, which makes the right one",
+            )
+
+    def _way(self, name: str) -> dict[str, Any]:
+        """The fields of a direction, its reach counted."""
+        network: Any = self.networks[name]
+        way = {key: value for key, value in self.directions[name].items() if key != "task"}
+        halo = max(network.reach_px, halo_of(network.generator, network.n_condition_channels))
+        return {**way, "stride_px": stride_of(network), "halo_px": halo}
+
+    def _search_lr(self, mixed_precision: bool, start_lr: float, end_lr: float) -> LrSearch:
+        plan = Plan(1, 100, seed=self.data.seed, mixed_precision=mixed_precision)
+        return find_lr(self, self.data.batches, plan, start_lr=start_lr, end_lr=end_lr)
+
+    def _validate(self) -> dict[str, float]:
+        device = self._device
+        return {"valid_loss": valid_loss(self.answer, self.data.valid_batches(device, 64))}

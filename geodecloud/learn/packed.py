@@ -1,0 +1,334 @@
+"""PackedChips and PackWriter: training pixels in one memory-mapped safetensors file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from geodecloud.errors import DataError
+
+FORMAT = "geodecloud-chips"
+FORMAT_VERSION = 1
+LEVELS = ("unknown", "L1C", "L2A")
+HEADER_LIMIT_BYTES = 100_000_000
+"""The limit of safetensors itself."""
+
+Floats = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+
+PACKING = {
+    "reflectance": (1e-4, -0.1),
+    "dB": (1e-3, -60.0),
+    "display": (1 / 255, -1 / 255),
+    "class": (1.0, -1.0),
+}
+"""``value = stored * scale + offset`` by unit, where stored is 1 .. 65535 and 0 means nodata.
+
+Reflectance as Sentinel-2 stores it since baseline 04.00, -0.1 to 6.45; decibels -60 to 5.5;
+8-bit pictures and classes exactly.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One kind of pixels of a sample ("target", "source", "mask", "sar"): bands and encoding.
+
+    Where scenes come from several sensors of the same bands, ``sensor`` names them all.
+    """
+
+    bands: tuple[str, ...]
+    unit: str = "reflectance"
+    sensor: str = ""
+
+    @property
+    def packing(self) -> tuple[float, float]:
+        """Scale and offset of the stored numbers."""
+        if self.unit not in PACKING:
+            raise DataError(
+                f"a side in unit {self.unit!r}",
+                f"units that can be packed are {', '.join(PACKING)}",
+                "name the sensor of the scenes",
+            )
+        return PACKING[self.unit]
+
+    def to_stored(self, values: Floats, valid: Flags) -> npt.NDArray[np.uint16]:
+        """Return values (..., C, H, W) as stored numbers; what is not valid is 0."""
+        scale, offset = self.packing
+        stored = np.rint((np.where(valid, values, 0).astype(np.float64) - offset) / scale)
+        return np.where(valid, np.clip(stored, 1, 65535), 0).astype(np.uint16)
+
+    def to_values(self, stored: npt.NDArray[np.uint16]) -> tuple[Floats, Flags]:
+        """Return values and validity of stored numbers, values 0 where not valid."""
+        scale, offset = self.packing
+        valid = stored != 0
+        values = stored.astype(np.float32) * np.float32(scale) + np.float32(offset)
+        return np.where(valid, values, np.float32(0)), valid
+
+
+class PackedChips:
+    """Samples of one pixel size in one file, read by memory map.
+
+    A sample is a place in a scene with one or more sides. Pairs have a source and a target;
+    clear chips a target alone; unpaired sets have samples of either side.
+
+    Attributes:
+        size_px: height and width of every sample.
+        sides: what each side is.
+        rows: for each side (N,) its row in that side's tensor, -1 where a sample has none.
+        place: (N,) index into ``places``: what must stay on one side of a split together.
+        level: (N,) index into ``LEVELS``.
+        fold: (N,) fold by the table of splits, -1 where there is none.
+
+    Raises:
+        DataError: not such a file, or damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Read the header; pixels stay on disk until they are asked for."""
+        self.path = Path(path)
+        header, start = _read_header(self.path)
+        self._tensors = header
+        self._start = start
+        about = self._about(header)
+        self.size_px = int(about["size_px"])
+        self.sides = {
+            name: Side(tuple(side["bands"]), side["unit"], side["sensor"])
+            for name, side in about["sides"].items()
+        }
+        self.places: list[str] = about["places"]
+        self.attribution: list[str] = about["attribution"]
+        self.place, self.level, self.fold = (
+            np.array(self._map(f"sample.{name}")) for name in ("place", "level", "fold")
+        )
+        self._stored = {name: self._map(name) for name in self.sides}
+        self.rows: dict[str, npt.NDArray[np.int32]] = {}
+        for name in self.sides:
+            self.rows[name] = np.full(len(self), -1, np.int32)
+            owners = self._map(f"{name}.sample")
+            self.rows[name][owners] = np.arange(len(owners), dtype=np.int32)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.place)
+
+    def has(self, side: str) -> Flags:
+        """Say of each sample whether it has this side; (N,)."""
+        return self.rows[side] >= 0 if side in self.rows else np.zeros(len(self), bool)
+
+    def read(self, side: str, samples: npt.NDArray[np.integer[Any]]) -> tuple[Floats, Flags]:
+        """Return values (B, C, S, S) of these samples and their validity.
+
+        Samples without this side come back as 0, not valid.
+        """
+        rows = self.rows[side][samples]
+        stored = np.zeros((len(rows), *self._stored[side].shape[1:]), np.uint16)
+        for i, row in enumerate(rows):
+            if row >= 0:
+                stored[i] = self._stored[side][row]
+        return self.sides[side].to_values(stored)
+
+    def stored(self, side: str, sample: int) -> npt.NDArray[np.uint16]:
+        """Return the stored numbers (C, S, S) of a sample that has this side."""
+        return np.asarray(self._stored[side][self.rows[side][sample]])
+
+    def _about(self, header: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            about: dict[str, Any] = json.loads(header["__metadata__"]["geodecloud"])
+            if (about["format"], about["version"]) == (FORMAT, FORMAT_VERSION):
+                return about
+        except (KeyError, TypeError, ValueError):
+            about = {}
+        raise DataError(
+            f"{self.path} holds {about.get('format', 'other tensors')}",
+            f"packed chips are a safetensors file of format {FORMAT} {FORMAT_VERSION}",
+            "pack the scenes with: geodecloud pack DATA chips.safetensors",
+        )
+
+    def _map(self, name: str) -> npt.NDArray[Any]:
+        try:
+            entry = self._tensors[name]
+            dtype = {"U16": "<u2", "I32": "<i4"}[entry["dtype"]]
+            begin, end = entry["data_offsets"]
+            shape = tuple(int(n) for n in entry["shape"])
+            if end - begin != np.dtype(dtype).itemsize * int(np.prod(shape)):
+                raise ValueError(f"{end - begin} bytes for {shape}")
+            if 0 in shape:
+                return np.zeros(shape, dtype)
+            return np.memmap(self.path, dtype, "r", self._start + begin, shape)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{self.path} is damaged: tensor {name!r} ({error})",
+                "each tensor lies inside the file",
+                "pack the scenes again",
+            ) from error
+
+
+def _read_header(path: Path) -> tuple[dict[str, Any], int]:
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= min(HEADER_LIMIT_BYTES, path.stat().st_size):
+                raise ValueError(f"header of {length} bytes")
+            header = json.loads(file.read(length))
+            if not isinstance(header, dict):
+                raise ValueError("header is no object")
+            return header, 8 + length
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path} cannot be read ({error})",
+            "packed chips are one safetensors file",
+            "check the path, or pack the scenes with: geodecloud pack DATA chips.safetensors",
+        ) from error
+
+
+class PackWriter:
+    """Packed chips being written, in memory of one sample: open, add, close.
+
+    Pixels are spooled side by side and joined at the end; the file appears whole or not at all.
+
+    Example:
+        >>> import tempfile
+        >>> out = Path(tempfile.mkdtemp()) / "chips.safetensors"
+        >>> with PackWriter(out, 2, {"target": Side(("B02",))}) as writer:
+        ...     pixels = np.full((1, 2, 2), 0.25, np.float32)
+        ...     writer.add({"target": (pixels, pixels > 0)}, place="here")
+        >>> PackedChips(out).read("target", np.array([0]))[0].round(4).tolist()
+        [[[[0.25, 0.25], [0.25, 0.25]]]]
+    """
+
+    def __init__(
+        self, out: str | os.PathLike[str], size_px: int, sides: Mapping[str, Side] | None = None
+    ) -> None:
+        """Take what is known beforehand; sides may also be declared later."""
+        self.out = Path(out)
+        self.size_px = size_px
+        self.sides: dict[str, Side] = {}
+        self.attribution: set[str] = set()
+        self._places: dict[str, int] = {}
+        self._samples: dict[str, list[int]] = {"place": [], "level": [], "fold": []}
+        self._owners: dict[str, list[int]] = {}
+        self._spools: dict[str, IO[bytes]] = {}
+        self._declared = dict(sides or {})
+
+    def __len__(self) -> int:
+        """Return the number of samples so far."""
+        return len(self._samples["place"])
+
+    def __enter__(self) -> Self:
+        """Make room for the spools beside the output."""
+        self._folder = tempfile.TemporaryDirectory(prefix=".pack-", dir=self.out.parent)
+        for name, side in self._declared.items():
+            self.declare(name, side)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Join the spools and publish, where no error came."""
+        try:
+            if kind is None:
+                self._publish()
+        finally:
+            for spool in self._spools.values():
+                spool.close()
+            self._folder.cleanup()
+
+    def declare(self, name: str, side: Side) -> None:
+        """Say what a side is, before its first sample.
+
+        Raises:
+            DataError: it was declared as something else.
+        """
+        _ = side.packing  # refuses units that cannot be packed
+        known = self.sides.setdefault(name, side)
+        if (known.bands, known.unit) != (side.bands, side.unit):
+            raise DataError(
+                f"a {name} side of bands {', '.join(side.bands)} in {side.unit}",
+                f"those before have {', '.join(known.bands)} in {known.unit}",
+                "choose common bands with bands=, or train on one kind at a time",
+            )
+        if side.sensor not in known.sensor.split(" / "):
+            self.sides[name] = replace(known, sensor=f"{known.sensor} / {side.sensor}")
+        if name not in self._spools:
+            path = Path(self._folder.name) / str(len(self._spools))
+            self._spools[name] = path.open("wb+")
+            self._owners[name] = []
+
+    def add(
+        self,
+        sides: Mapping[str, tuple[Floats, Flags]],
+        *,
+        place: str,
+        level: str | None = None,
+        fold: int = -1,
+    ) -> None:
+        """Take one sample: values and validity (C, S, S) of each side that it has."""
+        number = len(self)
+        for name, (values, valid) in sides.items():
+            shape = (len(self.sides[name].bands), self.size_px, self.size_px)
+            if values.shape != shape or valid.shape != shape:
+                raise DataError(
+                    f"a {name} chip of {place} has shape {values.shape}",
+                    f"chips of this set have {shape}",
+                    "give chips of one size and band count, or pass resize_to",
+                )
+            self._spools[name].write(self.sides[name].to_stored(values, valid).tobytes())
+            self._owners[name].append(number)
+        self._samples["place"].append(self._places.setdefault(place, len(self._places)))
+        self._samples["level"].append(LEVELS.index(level) if level in LEVELS else 0)
+        self._samples["fold"].append(fold)
+
+    def _publish(self) -> None:
+        small = {f"sample.{name}": values for name, values in self._samples.items()}
+        small |= {f"{name}.sample": owners for name, owners in self._owners.items()}
+        tensors: dict[str, Any] = {}
+        end = 0
+        for name, side in self.sides.items():
+            shape = [len(self._owners[name]), len(side.bands), self.size_px, self.size_px]
+            begin, end = end, end + 2 * int(np.prod(shape))
+            tensors[name] = {"dtype": "U16", "shape": shape, "data_offsets": [begin, end]}
+        for name, values in small.items():
+            begin, end = end, end + 4 * len(values)
+            tensors[name] = {"dtype": "I32", "shape": [len(values)], "data_offsets": [begin, end]}
+        header = _encode_header(tensors, self._description())
+        part = self.out.with_name(self.out.name + ".part")
+        with part.open("wb") as file:
+            file.write(header)
+            for spool in self._spools.values():
+                spool.seek(0)
+                shutil.copyfileobj(spool, file, 1 << 20)
+            for values in small.values():
+                file.write(np.asarray(values, "<i4").tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self.out)
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "version": FORMAT_VERSION,
+            "size_px": self.size_px,
+            "sides": {name: asdict(side) for name, side in self.sides.items()},
+            "places": list(self._places),
+            "attribution": sorted(self.attribution),
+        }
+
+
+def _encode_header(tensors: Mapping[str, Any], about: Mapping[str, Any]) -> bytes:
+    text = json.dumps({"__metadata__": {"geodecloud": json.dumps(about)}, **tensors})
+    text += " " * (-len(text.encode()) % 8)
+    encoded = text.encode()
+    return len(encoded).to_bytes(8, "little") + encoded

@@ -1,0 +1,177 @@
+"""Plan, Phase, System, Batches: what a training run is made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from geodecloud.errors import OptionError
+
+Batch = dict[str, Tensor]
+Losses = dict[str, Tensor]
+Carried = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Optimiser:
+    """How a phase descends: AdamW, at ``lr_ratio`` times the run's learning rate."""
+
+    lr_ratio: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One part of a step: which networks move, how, and how often; all others stand still."""
+
+    name: str
+    networks: tuple[str, ...]
+    optimiser: Optimiser = Optimiser()
+    repeats: int = 1
+
+
+class System(Protocol):
+    """What ``fit`` trains.
+
+    Attributes:
+        networks: by name.
+        phases: what one step is made of, in order.
+        averaged: networks whose moving average is kept, validated and shipped.
+        memory: tensors kept from step to step; part of the training state.
+        bounds: for a loss, (low, high): out of them for long means the run diverged.
+    """
+
+    memory: dict[str, Tensor]
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]: ...  # noqa: D102 - see Attributes
+
+    @property
+    def phases(self) -> Sequence[Phase]: ...  # noqa: D102
+
+    @property
+    def averaged(self) -> Sequence[str]: ...  # noqa: D102
+
+    @property
+    def bounds(self) -> Mapping[str, tuple[float, float]]: ...  # noqa: D102
+
+    def losses(self, phase: Phase, batch: Batch, carried: Carried) -> tuple[Losses, Carried]:
+        """Return weighted losses, whose sum is descended, and what later phases get to see.
+
+        ``carried`` is empty at the start of each step. What is carried on is detached.
+        """
+        ...
+
+    def configuration(self) -> dict[str, Any]:
+        """Return, in JSON's types, what a saved state must share with this system."""
+        ...
+
+
+class Batches(Protocol):
+    """Where batches come from: a function of the step alone, so that a run can go on exactly."""
+
+    def at(self, step: int, device: torch.device) -> Batch:
+        """Return the batch of a step, on this device."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long and how fast a run goes.
+
+    Attributes:
+        epochs, steps_per_epoch: an epoch is what a table row stands for.
+        lr: the highest learning rate.
+        schedule: one of ``SCHEDULES``.
+        average_decay: of the moving average of the weights.
+        clip_norm: gradients longer than this are shortened; 0 leaves them.
+        seed: of everything random that is not the batches' own.
+        device: "cpu", "cuda" or "auto".
+        mixed_precision: bfloat16 on CUDA. CPUs are ten times slower with it: refused there.
+        checkpoint_seconds: time between saved states, besides one at the end of each epoch.
+        patience: epochs without a better validation before the run ends early; 0 for never.
+        monitor: the value of the validation that is to fall.
+    """
+
+    epochs: int
+    steps_per_epoch: int
+    lr: float = 2e-4
+    schedule: str = "one_cycle"
+    average_decay: float = 0.999
+    clip_norm: float = 1.0
+    seed: int = 0
+    device: str = "auto"
+    mixed_precision: bool = False
+    checkpoint_seconds: float = 120.0
+    patience: int = 0
+    monitor: str = "valid_loss"
+
+    def __post_init__(self) -> None:
+        """Refuse plans that cannot be followed."""
+        if self.schedule not in SCHEDULES:
+            raise OptionError(
+                f"schedule {self.schedule!r}",
+                f"schedules are {', '.join(SCHEDULES)}",
+                "choose one of them",
+            )
+        for name in ("epochs", "steps_per_epoch", "lr"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise OptionError(
+                    f"{name} is {getattr(self, name)}", "it is positive", f"choose another {name}"
+                )
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.epochs * self.steps_per_epoch
+
+    def lr_at(self, step: int) -> float:
+        """The learning rate of a step."""
+        return self.lr * SCHEDULES[self.schedule](step / self.n_steps)
+
+    def identity(self) -> dict[str, Any]:
+        """What a resumed run must share: all but where and how often it is saved."""
+        loose = ("device", "mixed_precision", "checkpoint_seconds")
+        return {name: value for name, value in asdict(self).items() if name not in loose}
+
+
+def _one_cycle(share: float) -> float:
+    # up from 1/25 in a quarter of the run, then down to nearly nothing, both along a cosine
+    if share < 0.25:
+        return 1 + (1 / 25 - 1) * (1 + math.cos(math.pi * share / 0.25)) / 2
+    return 1e-5 + (1 - 1e-5) * (1 + math.cos(math.pi * (share - 0.25) / 0.75)) / 2
+
+
+SCHEDULES: Mapping[str, Callable[[float], float]] = MappingProxyType(
+    {
+        "one_cycle": _one_cycle,
+        "constant": lambda share: 1.0,
+        "linear_decay": lambda share: min(1.0, 2 * (1 - share)),
+    }
+)
+"""Learning rate by the share of the run that is done, as a part of the highest."""
+
+
+@dataclass(frozen=True, slots=True)
+class LrSearch:
+    """Smoothed losses over rising learning rates, and the one to use."""
+
+    lrs: list[float]
+    losses: list[float]
+    best: float
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """How a run went: a row for each epoch, the best of them, and how it ended."""
+
+    rows: list[dict[str, float]]
+    best: dict[str, float]
+    status: str

@@ -1,0 +1,130 @@
+"""Figures of training: batches, results, losses, the search for a learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from geodecloud.errors import MissingExtraError
+from geodecloud.learn.plan import Batch, LrSearch
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TRUE_COLOUR = (("B04", "B03", "B02"), ("red", "green", "blue"))
+TILE_INCHES = 2.2
+
+
+def show_batch(
+    batch: Batch, bands: Sequence[str], rows: int, rgb_bands: Sequence[str] | None = None
+) -> Figure:
+    """Return a figure of a batch's first chips: Input, Target, and the mask where there is one."""
+    fields = {"Input": "pixels", "Target": "target", "Fill": "fill", "Mask": "mask"}
+    columns = {title: batch[name] for title, name in fields.items() if name in batch}
+    return _grid(
+        [
+            {title: t[i] for title, t in columns.items()}
+            for i in range(min(rows, len(batch["pixels"])))
+        ],
+        bands,
+        rgb_bands,
+    )
+
+
+def show_results(
+    batches: Sequence[Batch],
+    answers: Sequence[Tensor],
+    bands: Sequence[str],
+    rgb_bands: Sequence[str] | None = None,
+) -> Figure:
+    """Return a figure with a row for each batch: Input, Target, Prediction.
+
+    Under a mask the prediction stands alone in masked pixels; elsewhere it is the input.
+    """
+    rows = []
+    for batch, answer in zip(batches, answers, strict=True):
+        pasted = answer[0]
+        if "mask" in batch:
+            mask = batch["mask"][0] > 0
+            pasted = pasted * mask + batch["pixels"][0] * ~mask
+        rows.append(
+            {"Input": batch["pixels"][0], "Target": batch["target"][0], "Prediction": pasted}
+        )
+    return _grid(rows, bands, rgb_bands)
+
+
+def plot_losses(rows: Sequence[Mapping[str, float]]) -> Figure:
+    """Return a figure of each loss by epoch, its lowest and highest points marked."""
+    figure = _figure(8, 4.5)
+    axes = figure.add_subplot()
+    epochs = [row["epoch"] for row in rows]
+    for name in sorted({name for row in rows for name in row} - {"epoch"}):
+        values = np.array([row.get(name, np.nan) for row in rows])
+        (line,) = axes.plot(epochs, values, label=name)
+        for place, marker in ((np.nanargmin(values), "v"), (np.nanargmax(values), "^")):
+            axes.plot(epochs[place], values[place], marker, color=line.get_color())
+            axes.annotate(f"{values[place]:.3g}", (epochs[place], values[place]), fontsize=8)
+    axes.set_xlabel("epoch")
+    if all(value > 0 for row in rows for value in row.values()):
+        axes.set_yscale("log")
+    axes.legend()
+    return figure
+
+
+def plot_lr(search: LrSearch) -> Figure:
+    """Return a figure of the loss over the learning rate, the pick marked."""
+    figure = _figure(6, 4)
+    axes = figure.add_subplot()
+    axes.plot(search.lrs, search.losses)
+    axes.axvline(search.best, linestyle="--", color="0.4", label=f"lr {search.best:.2g}")
+    axes.set_xscale("log")
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("loss")
+    axes.legend()
+    return figure
+
+
+def _grid(
+    rows: Sequence[Mapping[str, Tensor]], bands: Sequence[str], rgb_bands: Sequence[str] | None
+) -> Figure:
+    titles = list(rows[0])
+    figure = _figure(TILE_INCHES * len(titles), TILE_INCHES * len(rows) + 0.4)
+    for i, row in enumerate(rows):
+        target = row.get("Target")
+        low, high = np.percentile(_numpy(target), (1, 99)) if target is not None else (0, 1)
+        for j, title in enumerate(titles):
+            axes = figure.add_subplot(len(rows), len(titles), i * len(titles) + j + 1)
+            axes.set_axis_off()
+            if i == 0:
+                axes.set_title(title)
+            field = _numpy(row[title])
+            if len(field) == 1:
+                axes.imshow(field[0], cmap="gray")
+            else:
+                shown = field[_colours(bands, len(field), rgb_bands)]
+                axes.imshow(np.clip((shown - low) / (high - low), 0, 1).transpose(1, 2, 0))
+    return figure
+
+
+def _colours(bands: Sequence[str], n_bands: int, rgb_bands: Sequence[str] | None) -> list[int]:
+    for names in (rgb_bands, *TRUE_COLOUR):
+        if names and len(bands) == n_bands and set(names) <= set(bands):
+            return [list(bands).index(name) for name in names]
+    return [0, min(1, n_bands - 1), min(2, n_bands - 1)]
+
+
+def _numpy(tensor: Any) -> npt.NDArray[np.float32]:
+    array: npt.NDArray[np.float32] = tensor.detach().float().cpu().numpy()
+    return array
+
+
+def _figure(width: float, height: float) -> Figure:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("matplotlib", "learn", "drawing figures") from error
+    return Figure(figsize=(width, height), layout="constrained")

@@ -1,0 +1,170 @@
+"""Recipe: a training that has a name and can be repeated, here or on a bare GPU machine.
+
+``python -m geodecloud.learn.recipe decloud-s2-4band chips.safetensors OUT`` needs torch, numpy and
+safetensors alone; where the rest of geodecloud is installed it ends with a model package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from geodecloud.errors import DataError, GeodecloudError, OptionError
+from geodecloud.learn.data import ChipData, split
+from geodecloud.learn.models import MODELS, Model
+from geodecloud.learn.packed import PackedChips
+from geodecloud.progress import Cancelled, Listener, Progress, silent
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+PACKAGE_NEEDS = ("pydantic", "onnx", "onnxscript", "odc")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What is trained on what, how long and how: the four tables of a recipe's TOML."""
+
+    name: str
+    data: dict[str, Any]
+    model: dict[str, Any]
+    training: dict[str, Any]
+    card: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, name_or_path: str | Path) -> Self:
+        """Return a recipe by name, or from a TOML file.
+
+        Raises:
+            OptionError: there is none, or it is no recipe.
+        """
+        path = Path(name_or_path)
+        if path.suffix != ".toml":
+            path = RECIPES / f"{name_or_path}.toml"
+        known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.toml")))
+        try:
+            tables = tomllib.loads(path.read_text())
+            return cls(path.stem, **tables)
+        except (OSError, TypeError, ValueError) as error:
+            raise OptionError(
+                f"recipe {str(name_or_path)!r} cannot be read ({error})",
+                f"known by name are {known}; a file has the tables data, model, training, card",
+                "choose one of them, or correct the file",
+            ) from error
+
+    def chips(self, packed: PackedChips, fold: int | None = None) -> ChipData:
+        """Return the training set of packed chips, one fold or a tenth of the places held out.
+
+        Raises:
+            DataError: the chips do not have the recipe's bands.
+        """
+        wanted = tuple(self.data.get("bands", ()))
+        have = packed.sides["target"].bands if "target" in packed.sides else ()
+        if wanted and have != wanted:
+            raise DataError(
+                f"{packed.path} has bands {', '.join(have)}",
+                f"recipe {self.name} wants {', '.join(wanted)}",
+                f"pack with --bands {','.join(wanted)}",
+            )
+        train, valid = split(packed, fold=fold)
+        options = {key: value for key, value in self.data.items() if key != "bands"}
+        return ChipData(packed, train=train, valid=valid, **options)
+
+    def make(self, data: ChipData) -> Model:
+        """Return the untrained model."""
+        options = dict(self.model)
+        make: Any = MODELS[options.pop("system")]
+        model: Model = make(data, **options)
+        return model
+
+    def train(
+        self,
+        data: ChipData,
+        out: Path,
+        *,
+        resume: bool = False,
+        device: str = "auto",
+        listener: Listener = silent,
+        **changed: Any,
+    ) -> Model:
+        """Return the trained model; states are saved in ``out``. ``changed`` overrules the TOML."""
+        model = self.make(data)
+        model.fit(
+            **{**self.training, **changed}, out=out, resume=resume, device=device, listener=listener
+        )
+        return model
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train a recipe on packed chips, as a script; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m geodecloud.learn.recipe", description=__doc__)
+    parser.add_argument("recipe")
+    parser.add_argument("chips", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--fold", type=int, help="the fold that is held out")
+    parser.add_argument("--resume", action="store_true", help="go on from the state in OUT")
+    parser.add_argument("--weights", type=Path, help="a best.safetensors: no training")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE")
+    asked = parser.parse_args(arguments)
+    try:
+        recipe = Recipe.read(asked.recipe)
+        for change in asked.set:
+            place, value = change.split("=", 1)
+            table, key = place.split(".")
+            getattr(recipe, table)[key] = json.loads(value)
+        data = recipe.chips(PackedChips(asked.chips), asked.fold)
+        model = _model_of(recipe, data, asked)
+        figures = model.compute_metrics()
+        sys.stdout.write(json.dumps({"event": "metrics", **figures}) + "\n")
+        if all(importlib.util.find_spec(name) for name in PACKAGE_NEEDS):
+            model.save(
+                asked.out / recipe.name, compute_metrics=False, overwrite=True, **recipe.card
+            )
+        else:
+            sys.stdout.write(
+                "trained; for the package run again with --resume where all is installed\n"
+            )
+    except GeodecloudError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except (KeyboardInterrupt, Cancelled):
+        sys.stderr.write("stopped; the state is saved: go on with --resume\n")
+        return 130
+    return 0
+
+
+def _model_of(recipe: Recipe, data: ChipData, asked: argparse.Namespace) -> Model:
+    if asked.weights is not None:
+        model = recipe.make(data)
+        model.load(asked.weights)
+        model.training = {**recipe.training, **model.arguments()}
+        return model
+    changed = {} if asked.epochs is None else {"epochs": asked.epochs}
+    return recipe.train(
+        data, asked.out, resume=asked.resume, device=asked.device, listener=_Lines(), **changed
+    )
+
+
+class _Lines:
+    """Progress as one JSON line, every hundred steps."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.done >= self._next or progress.done == progress.total:
+            self._next = progress.done + 100
+            figures = {name: round(value, 5) for name, value in progress.metrics.items()}
+            line = {"done": progress.done, "total": progress.total, **figures}
+            sys.stdout.write(json.dumps(line) + "\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,260 @@
+"""fit and find_lr: the training loop, which runs phases and knows no GAN."""
+
+from __future__ import annotations
+
+import copy
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from geodecloud.errors import OptionError, TrainingError
+from geodecloud.learn.keeper import Keeper
+from geodecloud.learn.plan import (
+    Batch,
+    Batches,
+    Carried,
+    History,
+    Losses,
+    LrSearch,
+    Plan,
+    System,
+)
+from geodecloud.learn.state import TrainingState
+from geodecloud.progress import Cancelled, Listener, silent
+
+
+def fit(
+    system: System,
+    batches: Batches,
+    plan: Plan,
+    *,
+    out: Path | None = None,
+    validate: Callable[[], dict[str, float]] | None = None,
+    listener: Listener = silent,
+    resume: bool = False,
+) -> History:
+    """Train a system and return how it went; its averaged networks end at their best.
+
+    With ``out``, states are saved there, and a run that was killed and resumed equals, on a
+    CPU bit for bit, one that never stopped.
+
+    Args:
+        system: networks, phases and losses.
+        batches: where batches come from.
+        plan: how long and how fast.
+        out: folder of the saved states.
+        validate: called after each epoch, with the averages in the networks.
+        listener: told every few steps; may stop the run by raising.
+        resume: go on from the state in ``out``.
+
+    Raises:
+        TrainingError: the run diverged (the networks are back at the last good state), memory
+            ran out, or the state in ``out`` is not one of this run.
+    """
+    place = Place.of(plan)
+    state = start(system, plan, place)
+    with seeded(plan.seed), stops_between_steps() as stops:
+        if resume and out is not None:
+            state.load(out)
+        keeper = Keeper(state, plan, system.bounds, out, listener, validate)
+        while not keeper.is_over():
+            batch = batches.at(state.step, place.device)
+            losses = take_step(system, state, batch, plan.lr_at(state.step), place)
+            state.average(plan.average_decay)
+            state.step += 1
+            keeper.after_step(losses)
+            if stops:
+                keeper.save("stopped")
+                raise stops[0]
+        keeper.save("finished")
+    state.use_best()
+    return History(state.rows, state.best, state.status)
+
+
+def take_step(
+    system: System, state: TrainingState, batch: Batch, lr: float, place: Place
+) -> Losses:
+    """Run every phase once on a batch and return the detached losses by name."""
+    carried: Carried = {}
+    shown: Losses = {}
+    for phase in system.phases:
+        optimiser = state.optimisers[phase.name]
+        for group in optimiser.param_groups:
+            group["lr"] = lr * phase.optimiser.lr_ratio
+        with only_moving(system.networks, phase.networks), place.advising(batch):
+            for _ in range(phase.repeats):
+                with place.precision():
+                    losses, more = system.losses(phase, batch, carried)
+                optimiser.zero_grad(set_to_none=True)
+                torch.autograd.backward(torch.stack(list(losses.values())).sum())
+                if place.clip_norm:
+                    moving = optimiser.param_groups[0]["params"]
+                    nn.utils.clip_grad_norm_(moving, place.clip_norm)
+                optimiser.step()
+                shown |= {name: loss.detach() for name, loss in losses.items()}
+                carried = {**carried, **more}
+    return shown
+
+
+def find_lr(
+    system: System,
+    batches: Batches,
+    plan: Plan,
+    *,
+    start_lr: float = 1e-6,
+    end_lr: float = 1.0,
+    n_steps: int = 100,
+) -> LrSearch:
+    """Return losses over rising learning rates, and the rate where they fall fastest.
+
+    The system is left exactly as it was.
+    """
+    place = Place.of(plan)
+    state = start(system, plan, place)
+    before = state.tensors()
+    lrs: list[float] = []
+    smooth: list[float] = []
+    running = 0.0
+    with seeded(plan.seed):
+        for step in range(n_steps):
+            lr = start_lr * (end_lr / start_lr) ** (step / max(1, n_steps - 1))
+            losses = take_step(system, state, batches.at(step, place.device), lr, place)
+            loss = (
+                float(next(iter(losses.values())))
+                if len(losses) == 1
+                else float(sum(losses[name] for name in losses if name not in system.bounds))
+            )
+            running = 0.9 * running + 0.1 * loss
+            lrs.append(lr)
+            smooth.append(running / (1 - 0.9 ** (step + 1)))
+            if not math.isfinite(loss) or smooth[-1] > 4 * min(smooth):
+                break
+    state.load_tensors(before)
+    return LrSearch(lrs, smooth, _steepest(lrs, smooth))
+
+
+def _steepest(lrs: Sequence[float], losses: Sequence[float]) -> float:
+    # the first steps move nothing and the last ones explode: look between
+    low, high = len(lrs) // 10, max(len(lrs) // 10 + 2, losses.index(min(losses)))
+    slopes = [losses[i + 1] - losses[i] for i in range(low, min(high, len(losses) - 1))]
+    if not slopes or min(slopes) >= 0:
+        return lrs[0]
+    return lrs[low + slopes.index(min(slopes))]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run computes, and in what precision."""
+
+    device: torch.device
+    mixed_precision: bool
+    clip_norm: float
+
+    @classmethod
+    def of(cls, plan: Plan) -> Place:
+        """Return the place a plan names.
+
+        Raises:
+            OptionError: CUDA is asked for and not there, or mixed precision on a CPU.
+        """
+        has_cuda = torch.cuda.is_available()
+        name = ("cuda" if has_cuda else "cpu") if plan.device == "auto" else plan.device
+        if name.startswith("cuda") and not has_cuda:
+            raise OptionError(
+                f"device {name} is not here", "torch sees no CUDA device", "use device cpu or auto"
+            )
+        if plan.mixed_precision and not name.startswith("cuda"):
+            raise OptionError(
+                f"mixed precision on {name}",
+                "bfloat16 makes a CPU ten times slower",
+                "leave mixed precision off, or train on CUDA",
+            )
+        return cls(torch.device(name), plan.mixed_precision, plan.clip_norm)
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """The context in which losses are computed."""
+        if self.mixed_precision:
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
+
+    @contextmanager
+    def advising(self, batch: Batch) -> Iterator[None]:
+        """Turn "out of memory" into an error with a batch that fits."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            size = max(len(tensor) for tensor in batch.values())
+            raise TrainingError(
+                f"a batch of {size} chips does not fit into the memory of {self.device}",
+                "one step holds the batch, all networks and their gradients",
+                f"use a batch of {max(1, size // 2)}",
+            ) from error
+
+
+def start(system: System, plan: Plan, place: Place) -> TrainingState:
+    """Return the state of a run before its first step, everything on its device."""
+    for network in system.networks.values():
+        network.to(place.device).to(memory_format=torch.channels_last).train()
+    averages = {
+        name: copy.deepcopy(system.networks[name]).eval().requires_grad_(False)
+        for name in system.averaged
+    }
+    optimisers = {
+        phase.name: torch.optim.AdamW(
+            [p for name in phase.networks for p in system.networks[name].parameters()],
+            lr=plan.lr * phase.optimiser.lr_ratio,
+            betas=phase.optimiser.betas,
+            weight_decay=phase.optimiser.weight_decay,
+        )
+        for phase in system.phases
+    }
+    configuration = {**system.configuration(), "plan": plan.identity()}
+    return TrainingState(system.networks, averages, optimisers, system.memory, configuration)
+
+
+@contextmanager
+def only_moving(networks: Mapping[str, nn.Module], names: Sequence[str]) -> Iterator[None]:
+    """Freeze all other networks: no gradient reaches them while the context lasts."""
+    try:
+        for name, network in networks.items():
+            network.requires_grad_(name in names)
+        yield
+    finally:
+        for network in networks.values():
+            network.requires_grad_(True)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw torch's own random numbers from a seed, and give the caller's back afterwards."""
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def stops_between_steps() -> Iterator[list[BaseException]]:
+    """Hold SIGINT and SIGTERM back until a step is whole; the list says that one came."""
+    stops: list[BaseException] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield stops  # signals go to the main thread alone
+        return
+    kinds = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Cancelled}
+    before = {
+        number: signal.signal(number, lambda *_, kind=kind: stops.append(kind()))
+        for number, kind in kinds.items()
+    }
+    try:
+        yield stops
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,161 @@
+"""Page: generated pixels pasted over stored rows, and where each pixel comes from."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import MappingProxyType
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from geodecloud.geo.scene import Array, Sink
+from geodecloud.geo.sensors import Sensor
+from geodecloud.geo.tiling import Window
+from geodecloud.translator import Flags, Floats
+
+NODATA, ORIGINAL, GENERATED, FEATHERED, OTHER_DATE = range(5)
+PROVENANCE = MappingProxyType(
+    {
+        NODATA: "nodata",
+        ORIGINAL: "original",
+        GENERATED: "generated",
+        FEATHERED: "feathered",
+        OTHER_DATE: "observed on another date",
+    }
+)
+"""Where a pixel comes from; class 4 is for fills from other dates."""
+
+PROVENANCE_COLOURS = MappingProxyType(
+    {
+        NODATA: (0, 0, 0, 0),
+        ORIGINAL: (120, 160, 120, 255),
+        GENERATED: (255, 79, 163, 255),
+        FEATHERED: (255, 210, 74, 255),
+        OTHER_DATE: (79, 216, 255, 255),
+    }
+)
+"""Red, green, blue, opacity: apart for those who see red and green alike, rare on the ground."""
+
+
+class Strip(NamedTuple):
+    """One tile row of the scene as it is stored; ``weight`` is how much of a pixel is generated."""
+
+    window: Window
+    dn: Array
+    valid: Flags
+    weight: Floats | None  # (H, W), 0 = clear; None where nothing is masked
+    n_clear_tiles: int
+
+
+class Page:
+    """Stored rows on which generated pixels are pasted; finished rows go on to the sinks."""
+
+    def __init__(
+        self, sensor: Sensor, bands_out: Sequence[str], sink: Sink, provenance: Sink | None
+    ) -> None:
+        """Begin with no rows; the counts are those of ``Journey``."""
+        self.sensor, self.sink, self.provenance = sensor, sink, provenance
+        self.channels = sensor.index(bands_out)
+        self.strips: deque[Strip] = deque()
+        self.counts = dict.fromkeys(
+            ("n_valid", "n_generated", "n_feathered", "n_values", "n_identical"), 0
+        )
+
+    def lay(self, strip: Strip) -> None:
+        """Take the next stored rows."""
+        self.strips.append(strip)
+
+    def take(self, window: Window) -> list[Strip]:
+        """Give back the stored rows of a window, as the strips (or parts of them) that hold it."""
+        taken = []
+        while self.strips and self.strips[0].window.row < window.row_stop:
+            strip = self.strips.popleft()
+            if strip.window.row_stop > window.row_stop:
+                n_rows = window.row_stop - strip.window.row
+                self.strips.appendleft(_rows(strip, n_rows, strip.window.height))
+                strip = _rows(strip, 0, n_rows)
+            taken.append(strip)
+        return taken
+
+    def write(self, strip: Strip, generated: Floats, covered: Flags) -> None:
+        """Paste (C', H, W) generated values where ``covered`` and masked; hand the rows on."""
+        dn, valid, weight = strip.dn, strip.valid, strip.weight
+        origin: Array = np.asarray(valid.any(0), np.uint8)  # NODATA, ORIGINAL
+        self.counts["n_valid"] += int(np.count_nonzero(origin))
+        n_changed = 0
+        if weight is not None:
+            drawn = covered & (weight > 0) & valid[self.channels].any(0)
+            origin[drawn] = np.where(weight[drawn] < 1, FEATHERED, GENERATED)
+            for channel, values in zip(self.channels, generated, strict=True):
+                n_changed += self._paste(channel, dn, valid, drawn, weight, values)
+            n_feathered = int(np.count_nonzero(origin == FEATHERED))
+            self.counts["n_feathered"] += n_feathered
+            self.counts["n_generated"] += int(np.count_nonzero(drawn)) - n_feathered
+        self.counts["n_values"] += dn.size
+        self.counts["n_identical"] += dn.size - n_changed
+        self.sink.write(strip.window, dn, valid)
+        if self.provenance is not None:
+            self.provenance.write(strip.window, origin[None], np.ones((1, *origin.shape), bool))
+
+    def _paste(
+        self, channel: int, dn: Array, valid: Flags, drawn: Flags, weight: Floats, values: Floats
+    ) -> int:
+        """Write one band's generated values into its stored rows; return how many changed."""
+        band = self.sensor.bands[channel]
+        where = drawn & valid[channel]
+        here = ... if where.all() else where  # a whole strip needs no gathering
+        stored = dn[channel]
+        before, share, wanted = stored[here].copy(), weight[here], values[here]
+        if (share < 1).any():
+            mixed = share * wanted + (1 - share) * band.to_reflectance(before)
+            wanted = np.where(share < 1, mixed, wanted)
+        stored[here] = band.to_dn(wanted)
+        return int(np.count_nonzero(before != stored[here]))
+
+
+class Behind:
+    """The sink of the mosaic: pastes and writes in a thread, one strip behind the network."""
+
+    def __init__(self, page: Page) -> None:
+        """Start the thread."""
+        self.page = page
+        self.pool = ThreadPoolExecutor(1)
+        self.pending: list[Future[None]] = []
+
+    def __enter__(self) -> Self:
+        """Return the sink."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait for the last rows; after an error, drop what is queued."""
+        self.pool.shutdown(cancel_futures=kind is not None)
+        if kind is None:
+            self._wait()
+
+    def write(self, window: Window, pixels: Floats, valid: Flags) -> None:
+        """Queue finished rows; waits for those before, so that one strip at most is in flight."""
+        self._wait()
+        covered: Flags = np.asarray(valid.all(0))
+        for strip in self.page.take(window):
+            rows, cols = strip.window.relative_to(window).slices
+            self.pending.append(
+                self.pool.submit(self.page.write, strip, pixels[:, rows, cols], covered[rows, cols])
+            )
+
+    def _wait(self) -> None:
+        pending, self.pending = self.pending, []
+        for future in pending:
+            future.result()
+
+
+def _rows(strip: Strip, start: int, stop: int) -> Strip:
+    """Part of a strip, in rows of its own."""
+    window = strip.window
+    return strip._replace(
+        window=Window(window.row + start, window.col, stop - start, window.width),
+        dn=strip.dn[:, start:stop],
+        valid=strip.valid[:, start:stop],
+        weight=None if strip.weight is None else strip.weight[start:stop],
+    )

@@ -1,0 +1,1 @@
+"""Synthetic skies on arrays of numpy or torch alike."""

@@ -1,0 +1,152 @@
+"""Recipes: read, trained, resumed; as a script on a bare machine and as a command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from geodecloud.cli.learn import pack, train
+from geodecloud.cli.progress import Reporter
+from geodecloud.errors import DataError, OptionError, OutputError
+from geodecloud.learn.packed import PackedChips
+from geodecloud.learn.recipe import RECIPES, Recipe, main
+from geodecloud.learn.state import BEST_WEIGHTS
+from geodecloud.run.package import open_package
+from tests.test_datasets import write_raster
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TINY = """
+[data]
+dataset_type = "CloudRemoval"
+bands = ["B02", "B03", "B04", "B08"]
+chip_size = 32
+batch_size = 4
+
+[model]
+system = "Pix2Pix"
+widths = [4, 8]
+gan_weight = 0.1
+
+[training]
+epochs = 1
+steps_per_epoch = 2
+lr = 1e-3
+
+[card]
+summary = "tiny"
+"""
+
+BARE = """
+import sys
+sys.modules.update(dict.fromkeys({absent!r}))  # None: not installed
+from geodecloud.learn.recipe import main
+sys.exit(main(sys.argv[1:]))
+"""
+ABSENT = (
+    *("affine", "click", "lightning_fabric", "matplotlib", "odc", "onnx", "onnxruntime"),
+    *("onnxscript", "pydantic", "rasterio", "rich", "shapely", "xarray"),
+)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_of_the_house_makes_its_model(path: Path, chips: PackedChips) -> None:
+    recipe = Recipe.read(path.stem)
+    model = recipe.make(recipe.chips(chips))
+    assert model.phases
+
+
+def test_a_recipe_that_is_not_there_names_those_that_are() -> None:
+    with pytest.raises(OptionError, match="known by name are decloud-s2-4band"):
+        Recipe.read("nonsense")
+
+
+def test_a_file_that_is_no_recipe_is_one_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text("[wrong]\nx = 1")
+    with pytest.raises(OptionError, match="the tables data, model, training, card"):
+        Recipe.read(path)
+
+
+def test_chips_of_other_bands_are_refused(chips: PackedChips) -> None:
+    recipe = Recipe("r", {"dataset_type": "CloudRemoval", "bands": ["B04"]}, {}, {})
+    with pytest.raises(DataError, match="pack with --bands B04"):
+        recipe.chips(chips)
+
+
+def test_the_script_trains_and_saves_a_package(
+    tiny: Path, chips: PackedChips, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main([str(tiny), str(chips.path), str(out), "--device", "cpu"]) == 0
+    assert open_package(out / "tiny").card.summary == "tiny"
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[-1]["event"] == "metrics"
+
+
+def test_the_weights_alone_are_enough_for_a_package(
+    tiny: Path, chips: PackedChips, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    start = [str(tiny), str(chips.path), str(out), "--device", "cpu"]
+    assert main(start) == 0
+    first = (out / "tiny" / "weights.safetensors").read_bytes()
+    assert main([*start[:2], str(tmp_path / "again"), "--weights", str(out / BEST_WEIGHTS)]) == 0
+    assert (tmp_path / "again" / "tiny" / "weights.safetensors").read_bytes() == first
+    damaged = tmp_path / "other.safetensors"
+    damaged.write_bytes((out / BEST_WEIGHTS).read_bytes()[:-9])
+    assert main([*start, "--weights", str(damaged)]) == 1
+
+
+def test_the_script_says_what_is_wrong_in_one_line(
+    chips: PackedChips, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["nonsense", str(chips.path), str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith("error: recipe 'nonsense'")
+
+
+@pytest.mark.slow
+def test_a_machine_with_torch_numpy_and_safetensors_alone_trains(
+    tiny: Path, chips: PackedChips, tmp_path: Path
+) -> None:
+    arguments = [str(tiny), str(chips.path), str(tmp_path / "out"), "--device", "cpu"]
+    done = subprocess.run(
+        [sys.executable, "-c", BARE.format(absent=ABSENT), *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "for the package run again with --resume" in done.stdout
+    assert main([*arguments, "--resume"]) == 0  # where all is installed
+    assert open_package(tmp_path / "out" / "tiny")
+
+
+def test_the_commands_pack_and_train(tiny: Path, tmp_path: Path) -> None:
+    for i in range(20):
+        write_raster(tmp_path / "data" / f"{i}.tif", (64, 64), at=2 * i)
+    runner = CliRunner()
+    packed = tmp_path / "chips.safetensors"
+    done = runner.invoke(pack, [str(tmp_path / "data"), str(packed)], obj=Reporter())
+    assert "20 samples" in done.output
+    arguments = [str(packed), "--recipe", str(tiny), "--out", str(tmp_path / "model")]
+    done = runner.invoke(train, [*arguments, "--device", "cpu"], obj=Reporter())
+    assert done.exception is None, done.output
+    assert "PSNR in dB" in done.output
+    assert open_package(tmp_path / "model").card.name == "model"
+    refused = runner.invoke(train, arguments, obj=Reporter())
+    assert isinstance(refused.exception, OutputError)
