@@ -13,6 +13,7 @@ from geodecloud.errors import DataError
 from geodecloud.geo.sensors import SENSORS
 from geodecloud.learn.cutting import SHADOW, THICK, THIN
 from geodecloud.sky.clouds import apply_sky, random_skies
+from geodecloud.sky.light import VIEW_LOSS
 from geodecloud.sky.perlin import Places
 
 SKY_TYPES = ("cumulus", "cumulus", "cirrus", "cirrus", "haze", "deck", "fog")
@@ -20,9 +21,6 @@ SKY_TYPES = ("cumulus", "cumulus", "cirrus", "cirrus", "haze", "deck", "fog")
 
 COVERAGE = (0.1, 0.8)
 PIXEL_M = 10.0
-
-VIEW_LOSS = 0.28
-"""Share of the optical depth that hides the ground, as in ``geodecloud.sky.light``."""
 
 SWEEPS = 4
 """Relaxations a level, as in ``geodecloud.geo.fill``: training sees the fill that scenes get."""

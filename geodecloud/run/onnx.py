@@ -54,6 +54,8 @@ class OnnxTranslator:
         options = ort.SessionOptions()
         options.intra_op_num_threads = n_threads or _n_cores()
         options.log_severity_level = 3  # errors alone; they are raised as well
+        # a plan of the whole graph's memory holds a third more than what runs at any time needs
+        options.enable_mem_pattern = False
         try:
             self._session = ort.InferenceSession(graph, options, providers=[provider])
         except _errors_of(ort) as error:
