@@ -43,9 +43,11 @@ def make_scene(path: Path, shape: tuple[int, int]) -> None:
             sink.write(window, dn, np.ones(dn.shape, bool))
 
 
-def child(path: Path) -> None:
+def child(path: Path, model: str) -> None:
     """Clear a scene and print the figures of this process."""
-    result = decloud(path, path.with_name("out.tif"), provenance=path.with_name("origin.tif"))
+    result = decloud(
+        path, path.with_name("out.tif"), provenance=path.with_name("origin.tif"), model=model
+    )
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"seconds": result.seconds, "peak_mb": peak_mb, "model": result.model}))
 
@@ -54,10 +56,11 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--side", type=int, default=10980)
+    parser.add_argument("--model", default="auto", help="name or folder")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        child(options.child)
+        child(options.child, options.model)
         return
     print("| scene | model | seconds | peak MB |\n|---|---|---|---|")
     for factor in (1, 2):
@@ -66,7 +69,7 @@ def main() -> None:
             path = Path(folder) / "scene.tif"
             make_scene(path, shape)
             done = subprocess.run(
-                [sys.executable, __file__, "--child", str(path)],
+                [sys.executable, __file__, "--child", str(path), "--model", options.model],
                 check=True, capture_output=True, text=True,
             )  # fmt: skip
         figures = json.loads(done.stdout)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from geodecloud.geo.masks import pixel_size_m
 from geodecloud.geo.radiometry import OTHERS
 from geodecloud.geo.scene import Scene
 from geodecloud.geo.sensors import CLASS_BANDS, Sensor
 from geodecloud.run.baselines import BASELINES
-from geodecloud.run.package import CARD, known_packages, open_package, read_card
+from geodecloud.run.package import CARD, SHIPPED, known_packages, open_package, read_card
 from geodecloud.translator import Translator
 
-DEFAULT_MODEL = "fill"
+DEFAULT_MODEL = "auto"
+"""The first shipped model that suits the scene, else the fill."""
+
+SINGLE_IMAGE = frozenset({"pixels", "mask", "fill", "level"})
+"""What a model may want where a scene comes alone."""
 
 
 def load_translator(
@@ -24,6 +30,8 @@ def load_translator(
     """Return what does the work: a baseline for this scene's bands, or a trained model.
 
     A trained model runs in torch where a CUDA device is to be used, else in ONNX Runtime.
+    "auto" is the shipped cloud-removing model whose bands, unit and pixel size are the scene's;
+    the fill, where there is none.
 
     Raises:
         ModelError: no model has this name, or its package is damaged.
@@ -31,6 +39,8 @@ def load_translator(
     """
     if not isinstance(model, str | Path):
         return model
+    if model == DEFAULT_MODEL:
+        model = _suiting(scene) or "fill"
     if str(model) in BASELINES:
         return BASELINES[str(model)](spectral_bands(scene.sensor))
     package = open_package(model)
@@ -59,6 +69,29 @@ def list_models() -> list[dict[str, str]]:
 def spectral_bands(sensor: Sensor) -> tuple[str, ...]:
     """Names of the bands that hold a measurement of the ground, in channel order."""
     return tuple(name for name in sensor.band_names if name not in CLASS_BANDS | OTHERS)
+
+
+def suits_pixel_size(scene: Scene, resolution_m: float | None) -> bool:
+    """Say whether pixels are of half to twice the size that a model was made for."""
+    if scene.geobox.crs is None or resolution_m is None:
+        return True
+    size_m = math.sqrt(math.prod(pixel_size_m(scene.geobox)))
+    return 0.5 <= size_m / resolution_m <= 2
+
+
+def _suiting(scene: Scene) -> Path | None:
+    for folder in sorted(path.parent for path in SHIPPED.glob(f"*/{CARD}")):
+        card = read_card(folder / CARD)
+        way = card.directions[0]
+        if (
+            card.task == "cloud-removal"
+            and set(way.inputs) <= SINGLE_IMAGE
+            and set(way.bands_in) <= set(scene.sensor.band_names)
+            and scene.sensor.unit == "reflectance"
+            and suits_pixel_size(scene, card.resolution_m)
+        ):
+            return folder
+    return None
 
 
 def _has_cuda_driver() -> bool:

@@ -19,7 +19,7 @@ from geodecloud.geo.raster import Profile, RasterSink, open_scene, profile_of
 from geodecloud.geo.scene import Scene, Sink, shape_of
 from geodecloud.geo.tiling import Window
 from geodecloud.masking import MASK_PROFILE, class_profile, masked
-from geodecloud.models import DEFAULT_MODEL, load_translator
+from geodecloud.models import DEFAULT_MODEL, load_translator, suits_pixel_size
 from geodecloud.paste import PROVENANCE, PROVENANCE_COLOURS
 from geodecloud.pipeline import Aids, Journey, Road, translate_scene
 from geodecloud.progress import Listener, silent
@@ -217,10 +217,8 @@ def _opened(source: Source, options: DecloudOptions) -> Iterator[Scene]:
 
 
 def _check_pixel_size(scene: Scene, translator: Translator) -> None:
-    if scene.geobox.crs is None or translator.resolution_m is None:
-        return
-    size_m = math.sqrt(math.prod(pixel_size_m(scene.geobox)))
-    if not 0.5 <= size_m / translator.resolution_m <= 2:
+    if not suits_pixel_size(scene, translator.resolution_m):
+        size_m = math.sqrt(math.prod(pixel_size_m(scene.geobox)))
         raise GridError(
             f"the scene has pixels of {size_m:.3g} m",
             f"{translator.name} was made for {translator.resolution_m:g} m, and takes half to "
