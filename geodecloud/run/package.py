@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,19 +15,21 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic import model_validator as validates
 
 from geodecloud.errors import ModelError
+from geodecloud.run.files import ArchiveFiles, Files, FolderFiles
 from geodecloud.translator import Request
 
 CARD = "model.json"
 WEIGHTS = "weights.safetensors"
+EMD_SUFFIX, ARCHIVE_SUFFIX = ".emd", ".dlpk"
 SHIPPED = Path(__file__).parent.parent / "weights"
 CARD_LIMIT_BYTES = 1_000_000
 FILE_LIMIT_BYTES = 4_000_000_000
 
-CODE_SUFFIXES = (
-    *(".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".dill", ".npy"),
-    *(".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".sh", ".bat", ".exe"),
-)
-"""Files that are code, or that run code when they are loaded: no package holds one."""
+PICKLE_SUFFIXES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".dill", ".npy")
+"""Files that run code when they are loaded: no package holds one."""
+
+PROGRAM_SUFFIXES = (".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".sh", ".bat", ".exe")
+"""Files that are code: no folder holds one; in a .dlpk, where ArcGIS wants one, it stays unread."""
 
 LEVEL_FLAGS = {"L1C": 1.0, "L2A": -1.0}
 """How a network is told the product level; 0 where it is not known."""
@@ -127,10 +129,22 @@ class ModelCard(_Part):
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A model on disk: its folder and its card."""
+    """A model's card and files.
 
-    folder: Path
+    Attributes:
+        files: where its files are.
+        card: what ``model.json`` says.
+        unread: programs among the files; they are never opened.
+    """
+
+    files: Files
     card: ModelCard
+    unread: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The folder, or the .dlpk, that holds the model."""
+        return self.files.place
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file of the package, which are those that were checked.
@@ -140,10 +154,7 @@ class Package:
         """
         entry = self.card.files[name]
         try:
-            path = self.folder / name
-            if path.stat().st_size != entry.n_bytes:
-                raise ValueError(f"{path.stat().st_size} bytes, not {entry.n_bytes}")
-            content = path.read_bytes()
+            content = self.files.read(name, entry.n_bytes)
             if hashlib.sha256(content).hexdigest() != entry.sha256:
                 raise ValueError("another sha256")
             return content
@@ -172,31 +183,45 @@ class Package:
         return known[name]
 
 
-def open_package(name_or_path: str | os.PathLike[str]) -> Package:
+def open_package(name_or_path: str | os.PathLike[str] | Package) -> Package:
     """Return the package of this name or path, its card checked and its files as the card says.
 
     Raises:
         ModelError: there is none, its card does not fit the schema, a file is missing or of
             another size, or a file among them could run code.
     """
-    folder = find_package(name_or_path)
-    for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() in CODE_SUFFIXES:
+    if isinstance(name_or_path, Package):
+        return name_or_path
+    files = files_of(find_package(name_or_path))
+    sizes = files.sizes
+    is_archive = isinstance(files, ArchiveFiles)
+    for file in sizes:
+        if is_code(file, PICKLE_SUFFIXES if is_archive else PICKLE_SUFFIXES + PROGRAM_SUFFIXES):
             raise ModelError(
-                f"{folder} holds {file.relative_to(folder)}",
+                f"{files.place} holds {file}",
                 f"a model package is {CARD}, {WEIGHTS} and ONNX: data alone, never code",
                 "do not use it; ask its author for a package without that file",
             )
-    package = Package(folder, read_card(folder / CARD))
-    for name, entry in package.card.files.items():
-        size = (folder / name).stat().st_size if (folder / name).is_file() else None
+    card = parse_card(_card_bytes(files), files.place / CARD)
+    for name, entry in card.files.items():
+        size = sizes.get(name)
         if size != entry.n_bytes:
             raise ModelError(
-                f"{folder / name} " + ("is missing" if size is None else f"has {size} bytes"),
+                f"{files.place / name} " + ("is missing" if size is None else f"has {size} bytes"),
                 f"{CARD} says {entry.n_bytes} bytes",
                 "copy or download the model again",
             )
-    return package
+    return Package(files, card, tuple(file for file in sizes if is_code(file, PROGRAM_SUFFIXES)))
+
+
+def files_of(place: Path) -> Files:
+    """Return the files of a folder or of a .dlpk, its table of contents checked."""
+    return ArchiveFiles(place) if place.is_file() else FolderFiles(place)
+
+
+def is_code(file: str, suffixes: Sequence[str]) -> bool:
+    """Say whether a file's name ends like this, in any case."""
+    return file.lower().endswith(tuple(suffixes))
 
 
 def read_card(path: Path) -> ModelCard:
@@ -205,16 +230,32 @@ def read_card(path: Path) -> ModelCard:
     Raises:
         ModelError: it cannot be read or does not fit the schema.
     """
+    return parse_card(_card_bytes(FolderFiles(path.parent)), path)
+
+
+def parse_card(content: bytes, path: Path) -> ModelCard:
+    """Return the card that these bytes, of a file of this path, are.
+
+    Raises:
+        ModelError: they do not fit the schema.
+    """
     try:
-        if path.stat().st_size > CARD_LIMIT_BYTES:
-            raise ValueError(f"it has {path.stat().st_size} bytes")
-        return ModelCard.model_validate_json(path.read_bytes())
+        if len(content) > CARD_LIMIT_BYTES:
+            raise ValueError(f"it has more than {CARD_LIMIT_BYTES} bytes")
+        return ModelCard.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise _bad_card(path, reason) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise _bad_card(path, str(error)) from error
+
+
+def _card_bytes(files: Files) -> bytes:
+    try:
+        return files.read(CARD, CARD_LIMIT_BYTES)
+    except (OSError, ValueError) as error:
+        raise _bad_card(files.place / CARD, str(error)) from error
 
 
 def _bad_card(path: Path, reason: str) -> ModelError:
@@ -241,23 +282,41 @@ def known_packages() -> dict[str, Path]:
 
 
 def find_package(name_or_path: str | os.PathLike[str]) -> Path:
-    """Return the folder of a model: a path, a path of its ``model.json``, or a name.
+    """Return where a model is: its folder, or the .dlpk that holds it.
+
+    Known are the path of either, of the ``model.json`` or the ``.emd`` in a folder, and a name.
 
     Raises:
         ModelError: none is there; the message names those that are.
     """
     path = Path(name_or_path)
-    if path.name == CARD:
+    if path.name == CARD or path.suffix.lower() == EMD_SUFFIX:
         path = path.parent
     if (path / CARD).is_file():
         return path
+    if path.suffix.lower() == ARCHIVE_SUFFIX and path.is_file():
+        if CARD in ArchiveFiles(path).sizes:
+            return path
+        raise _foreign(path)
+    if path.is_dir() and any(path.glob(f"*{EMD_SUFFIX}")):
+        raise _foreign(path)
     known = known_packages()
     if str(name_or_path) in known:
         return known[str(name_or_path)]
     raise ModelError(
         f"no model {str(name_or_path)!r}",
-        f"known by name are {', '.join(known) or 'none'}; a path is a folder with {CARD}",
+        f"known by name are {', '.join(known) or 'none'}; a path is a .dlpk, or a folder with "
+        f"{CARD}",
         "see `geodecloud models`, or give the path of a model's folder",
+    )
+
+
+def _foreign(path: Path) -> ModelError:
+    return ModelError(
+        f"{path} has no {CARD}: another program made it",
+        f"a model package of geodecloud is {CARD}, {WEIGHTS} and ONNX",
+        "where its weights are a .pth for a network that is known here, "
+        "from_model(path, allow_pth=True) loads them",
     )
 
 
