@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from geodecloud.learn.data import ChipData
 from geodecloud.learn.evaluate import evaluate, valid_loss
 from geodecloud.learn.networks import halo_of, stride_of
 from geodecloud.learn.plan import Batch, Carried, History, Losses, LrSearch, Phase, Plan
-from geodecloud.learn.state import load_averages
+from geodecloud.learn.state import copy_state, load_averages, saved_lr
 from geodecloud.learn.training import find_lr, fit
 from geodecloud.progress import Listener, silent
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from geodecloud.learn.translator import TorchTranslator
     from geodecloud.run.package import Package
 
+PATIENCE = 5  # epochs, of early stopping
 METRIC_SKIES = 4  # over each held-out window: one alone leaves figures to chance
 
 
@@ -43,6 +44,7 @@ class Model:
         directions: for each direction, the fields of ``run.package.Direction``; the network of
             that name in ``networks`` translates.
         history: of the last ``fit``.
+        search: of the last ``lr_find``.
         metrics: of the last ``compute_metrics``.
         training: how it was trained, kept in the package.
     """
@@ -54,6 +56,7 @@ class Model:
     directions: dict[str, dict[str, Any]]
     bounds: Mapping[str, tuple[float, float]] = MappingProxyType({})
     default_schedule: ClassVar[str] = "one_cycle"
+    default_lr: ClassVar[float | None] = None  # None: fit looks for it
 
     def __init__(self, data: ChipData | None) -> None:
         """Check that the data suits the model."""
@@ -66,6 +69,8 @@ class Model:
         self._data = data
         self.memory: dict[str, Tensor] = {}
         self.history: History | None = None
+        self.search: LrSearch | None = None
+        self._states: Path | None = None
         self.metrics: dict[str, Any] = {}
         self.training: dict[str, Any] = {}
 
@@ -105,13 +110,16 @@ class Model:
         start_lr: float = 1e-6,
         end_lr: float = 1.0,
     ) -> float:
-        """Return the learning rate at which the loss falls fastest; weights stay as they are."""
-        search = self._search_lr(mixed_precision, start_lr, end_lr)
-        if allow_plot:
-            from geodecloud.learn.plots import plot_lr
+        """Return the learning rate at which the loss falls fastest; weights stay as they are.
 
-            plot_lr(search)
-        return search.best
+        With ``allow_plot`` a notebook shows the losses over the rates, the pick marked.
+        """
+        self.search = self._search_lr(mixed_precision, start_lr, end_lr)
+        if allow_plot:
+            from geodecloud.learn.plots import plot_lr, show
+
+            show(plot_lr(self.search))
+        return self.search.best
 
     def fit(
         self,
@@ -119,14 +127,16 @@ class Model:
         lr: float | None = None,
         one_cycle: bool = True,
         early_stopping: bool = False,
-        checkpoint: bool = True,
-        mixed_precision: bool = False,
+        checkpoint: bool | Literal["all"] = True,
+        tensorboard: bool = False,
         monitor: str = "valid_loss",
+        mixed_precision: bool | str = False,
         *,
         schedule: str | None = None,
         out: Path | None = None,
         resume: bool = False,
         device: str = "auto",
+        devices: int = 1,
         steps_per_epoch: int | None = None,
         checkpoint_seconds: float = 120.0,
         listener: Listener = silent,
@@ -135,16 +145,21 @@ class Model:
 
         Args:
             epochs: rows of the table.
-            lr: highest learning rate; None looks for it.
-            one_cycle: let it rise and fall; else constant. ``schedule`` by name overrules.
+            lr: highest learning rate; None takes that of the run that goes on, the class's own,
+                or looks for one.
+            one_cycle: let it rise and fall, or follow the class's own schedule; else constant.
             early_stopping: end after 5 epochs without a better ``monitor``.
-            checkpoint: save states into ``out``, or into a folder beside the data.
-            mixed_precision: bfloat16, on CUDA.
-            monitor: value of the validation that is to fall.
-            schedule: "one_cycle", "constant" or "linear_decay".
+            checkpoint: save states into ``out``, or into a folder beside the data; "all" keeps
+                the weights of each epoch too.
+            tensorboard: write events beside the states.
+            monitor: value of a table row that is to fall.
+            mixed_precision: True or "bf16", or "fp16", on CUDA.
+            schedule: "one_cycle", "constant", "linear_decay" or "step_decay"; overrules
+                ``one_cycle``.
             out: folder of the saved states.
             resume: go on from the state in ``out``.
-            device: "cpu", "cuda" or "auto".
+            device: "cpu", "cuda", "cuda:1" or "auto".
+            devices: how many share each batch.
             steps_per_epoch: None takes as many as show the training part once.
             checkpoint_seconds: time between saved states.
             listener: told every few steps.
@@ -152,33 +167,46 @@ class Model:
         Raises:
             TrainingError: the run diverged, memory ran out, or the state is of another run.
         """
+        if out is None and checkpoint and self.data.working_dir is not None:
+            out = self.data.working_dir / "training"
+        self._states = out if checkpoint else None
         if lr is None:
-            lr = self._search_lr(mixed_precision, 1e-6, 1.0).best
+            lr = saved_lr(out) if resume and out is not None else self.default_lr
+        if lr is None:
+            self.search = self._search_lr(mixed_precision, 1e-6, 1.0, device)
+            lr = self.search.best
         plan = Plan(
             epochs=epochs,
             steps_per_epoch=steps_per_epoch or self.data.steps_per_epoch,
             lr=lr,
             schedule=schedule or (self.default_schedule if one_cycle else "constant"),
             device=device,
+            devices=devices,
             mixed_precision=mixed_precision,
-            patience=5 if early_stopping else 0,
+            patience=PATIENCE if early_stopping else 0,
             monitor=monitor,
             seed=self.data.seed,
             checkpoint_seconds=checkpoint_seconds,
+            keep_epochs=checkpoint == "all",
+            tensorboard=tensorboard,
         )
-        if out is None and checkpoint and self.data.working_dir is not None:
-            out = self.data.working_dir / "training"
         self.history = fit(
             self,
             self.data.batches,
             plan,
-            out=out if checkpoint else None,
+            out=self._states,
             validate=self._validate,
             listener=listener,
             resume=resume,
         )
         self.training = {"plan": plan.identity(), "best": self.history.best, **self.arguments()}
         return self.history
+
+    def on_epoch(self, out: Path | None, epoch: int) -> None:
+        """Do what is to be done after each epoch, with the averages in the networks: nothing.
+
+        ``out`` is the folder of the saved states, None where nothing is saved.
+        """
 
     def plot_losses(self) -> Figure:
         """Return a figure of all losses by epoch, lowest and highest points marked.
@@ -268,8 +296,9 @@ class Model:
     ) -> Path:
         """Write the model as a package and return its folder.
 
-        A bare name goes into ``<working_dir>/models``. ``card`` may set further fields of
-        ``run.package.ModelCard``, such as ``summary`` and ``licence``.
+        A bare name goes into ``<working_dir>/models``. With ``save_optimizer`` the state of the
+        training goes with it: ``fit(out=folder / "training", resume=True)`` goes on. ``card`` may
+        set further fields of ``run.package.ModelCard``, such as ``summary`` and ``licence``.
 
         Raises:
             OutputError: the folder exists.
@@ -280,11 +309,11 @@ class Model:
             raise OptionError(
                 f"framework {framework!r}", "a package holds PyTorch and ONNX", "choose one of them"
             )
-        if save_optimizer:
+        if save_optimizer and self._states is None:
             raise OptionError(
-                "save_optimizer",
-                "a package is for use; fit keeps the optimisers in its own folder",
-                "go on with fit(resume=True)",
+                "save_optimizer without a saved state",
+                "it is copied from where fit leaves it",
+                "train with checkpoint=True first",
             )
         folder = Path(name_or_path)
         if folder.name == str(name_or_path) and self._data is not None:
@@ -308,6 +337,8 @@ class Model:
             ways,
             overwrite=overwrite,
         )
+        if save_optimizer and self._states is not None:
+            copy_state(self._states, folder / "training")
         return folder
 
     def load(self, name_or_path: str | Path) -> None:
@@ -347,8 +378,10 @@ class Model:
         halo = max(network.reach_px, halo_of(network.generator, network.n_condition_channels))
         return {**way, "stride_px": stride_of(network), "halo_px": halo}
 
-    def _search_lr(self, mixed_precision: bool, start_lr: float, end_lr: float) -> LrSearch:
-        plan = Plan(1, 100, seed=self.data.seed, mixed_precision=mixed_precision)
+    def _search_lr(
+        self, mixed_precision: bool | str, start_lr: float, end_lr: float, device: str = "auto"
+    ) -> LrSearch:
+        plan = Plan(1, 100, seed=self.data.seed, device=device, mixed_precision=mixed_precision)
         return find_lr(self, self.data.batches, plan, start_lr=start_lr, end_lr=end_lr)
 
     def _validate(self) -> dict[str, float]:

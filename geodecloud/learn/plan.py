@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -73,6 +74,10 @@ class System(Protocol):
         """Return, in JSON's types, what a saved state must share with this system."""
         ...
 
+    def on_epoch(self, out: Path | None, epoch: int) -> None:
+        """Do what is to be done after each epoch, with the averages in the networks."""
+        ...
+
 
 class Batches(Protocol):
     """Where batches come from: a function of the step alone, so that a run can go on exactly."""
@@ -93,9 +98,13 @@ class Plan:
         average_decay: of the moving average of the weights.
         clip_norm: gradients longer than this are shortened; 0 leaves them.
         seed: of everything random that is not the batches' own.
-        device: "cpu", "cuda" or "auto".
-        mixed_precision: bfloat16 on CUDA. CPUs are ten times slower with it: refused there.
+        device: "cpu", "cuda", "cuda:1" or "auto".
+        devices: how many of them; more than one share each batch.
+        mixed_precision: "fp16", or True or "bf16", on CUDA. CPUs are ten times slower with it:
+            refused there.
         checkpoint_seconds: time between saved states, besides one at the end of each epoch.
+        keep_epochs: save the averages of each epoch, not of the best alone.
+        tensorboard: write the losses as TensorBoard's events beside the states.
         patience: epochs without a better validation before the run ends early; 0 for never.
         monitor: the value of the validation that is to fall.
     """
@@ -108,8 +117,11 @@ class Plan:
     clip_norm: float = 1.0
     seed: int = 0
     device: str = "auto"
-    mixed_precision: bool = False
+    devices: int = 1
+    mixed_precision: bool | str = False
     checkpoint_seconds: float = 120.0
+    keep_epochs: bool = False
+    tensorboard: bool = False
     patience: int = 0
     monitor: str = "valid_loss"
 
@@ -121,7 +133,13 @@ class Plan:
                 f"schedules are {', '.join(SCHEDULES)}",
                 "choose one of them",
             )
-        for name in ("epochs", "steps_per_epoch", "lr"):
+        if self.mixed_precision not in (False, True, "bf16", "fp16"):
+            raise OptionError(
+                f"mixed_precision {self.mixed_precision!r}",
+                "it is off, or bf16 (True), or fp16",
+                "choose one of them",
+            )
+        for name in ("epochs", "steps_per_epoch", "lr", "devices"):
             if not 0 < getattr(self, name) < math.inf:
                 raise OptionError(
                     f"{name} is {getattr(self, name)}", "it is positive", f"choose another {name}"
@@ -132,31 +150,50 @@ class Plan:
         """Steps of the whole run."""
         return self.epochs * self.steps_per_epoch
 
+    @property
+    def precision(self) -> str:
+        """In what losses are computed: "whole", "bf16" or "fp16"."""
+        if not self.mixed_precision:
+            return "whole"
+        return "bf16" if self.mixed_precision is True else str(self.mixed_precision)
+
     def lr_at(self, step: int) -> float:
         """The learning rate of a step."""
-        return self.lr * SCHEDULES[self.schedule](step / self.n_steps)
+        return self.lr * SCHEDULES[self.schedule](step / self.n_steps, self.epochs)
 
     def identity(self) -> dict[str, Any]:
-        """What a resumed run must share: all but where and how often it is saved."""
-        loose = ("device", "mixed_precision", "checkpoint_seconds")
-        return {name: value for name, value in asdict(self).items() if name not in loose}
+        """What a resumed run must share: all but where it runs and what it leaves behind."""
+        return {name: value for name, value in asdict(self).items() if name not in LOOSE}
 
 
-def _one_cycle(share: float) -> float:
+LOOSE = (
+    *("device", "devices", "mixed_precision"),
+    *("checkpoint_seconds", "keep_epochs", "tensorboard"),
+)
+"""Of a plan, what may change when a run goes on."""
+
+
+def _one_cycle(share: float, _epochs: int) -> float:
     # up from 1/25 in a quarter of the run, then down to nearly nothing, both along a cosine
     if share < 0.25:
         return 1 + (1 / 25 - 1) * (1 + math.cos(math.pi * share / 0.25)) / 2
     return 1e-5 + (1 - 1e-5) * (1 + math.cos(math.pi * (share - 0.25) / 0.75)) / 2
 
 
-SCHEDULES: Mapping[str, Callable[[float], float]] = MappingProxyType(
+def _step_decay(share: float, epochs: int) -> float:
+    # to a tenth every ten epochs; the last step before an epoch's end must not round into it
+    return float(0.1 ** (int(share * epochs + 1e-9) // 10))
+
+
+SCHEDULES: Mapping[str, Callable[[float, int], float]] = MappingProxyType(
     {
         "one_cycle": _one_cycle,
-        "constant": lambda share: 1.0,
-        "linear_decay": lambda share: min(1.0, 2 * (1 - share)),
+        "constant": lambda share, epochs: 1.0,
+        "linear_decay": lambda share, epochs: min(1.0, 2 * (1 - share)),
+        "step_decay": _step_decay,
     }
 )
-"""Learning rate by the share of the run that is done, as a part of the highest."""
+"""Learning rate as a part of the highest, by the share of the run that is done and its epochs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,13 @@ def plot_lr(search: LrSearch) -> Figure:
     axes.set_ylabel("loss")
     axes.legend()
     return figure
+
+
+def show(figure: Figure) -> None:
+    """Show a figure in the notebook that runs this; elsewhere nothing happens."""
+    shell = sys.modules.get("IPython")
+    if shell is not None and shell.get_ipython() is not None:
+        shell.display.display(figure)
 
 
 def _grid(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,17 @@ from geodecloud.errors import ModelError, TrainingError
 
 STATE_JSON = "state.json"
 BEST_WEIGHTS = "best.safetensors"
+SCALER_KEYS = ("scale", "_growth_tracker")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a run goes back to when it diverges."""
+
+    tensors: dict[str, Tensor]
+    step: int
+    sums: dict[str, float]
+    rows: list[dict[str, float]]
 
 
 @dataclass
@@ -34,6 +46,7 @@ class TrainingState:
         optimisers: by phase.
         memory: further tensors that a system keeps from step to step (an image pool).
         configuration: what must be equal for a state to fit.
+        scaler: of the losses, in a run of float16.
         step: steps done; also the position of the sampler.
         sums: of each loss over the steps of the epoch so far.
         rows: one table row for each finished epoch.
@@ -46,6 +59,7 @@ class TrainingState:
     optimisers: Mapping[str, torch.optim.Optimizer]
     memory: dict[str, Tensor]
     configuration: dict[str, Any]
+    scaler: torch.amp.GradScaler | None = None
     step: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     rows: list[dict[str, float]] = field(default_factory=list)
@@ -88,6 +102,21 @@ class TrainingState:
         for name in self.averages:
             self.networks[name].load_state_dict(_under(f"{name}.", weights))
 
+    def is_finite(self) -> bool:
+        """Whether all weights are numbers: the last step may have broken them unseen."""
+        weights = (p for network in self.networks.values() for p in network.parameters())
+        return bool(torch.stack([torch.isfinite(p).all() for p in weights]).all())
+
+    def snapshot(self) -> Snapshot:
+        """Return all of the state, none of it shared with the run."""
+        return Snapshot(self.tensors(), self.step, dict(self.sums), list(self.rows))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot; the best epoch stays what it was. Inverse of ``snapshot``."""
+        self.load_tensors(snapshot.tensors)
+        self.step, self.sums = snapshot.step, dict(snapshot.sums)
+        self.rows = list(snapshot.rows)
+
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor of the state by name, on the CPU, none shared with the run."""
         found = _named_tensors("network.", self.networks)
@@ -97,6 +126,9 @@ class TrainingState:
             for index, values in optimiser.state_dict()["state"].items():
                 for key, value in values.items():
                     found[f"optimiser.{phase}.{index}.{key}"] = torch.as_tensor(value)
+        if self.scaler is not None:
+            scale = self.scaler.state_dict()
+            found |= {f"scaler.{key}": torch.tensor(scale[key]) for key in SCALER_KEYS}
         found["random.cpu"] = torch.get_rng_state()
         if torch.cuda.is_available():
             found["random.cuda"] = torch.cuda.get_rng_state()
@@ -116,6 +148,9 @@ class TrainingState:
                 index, key = name.split(".")
                 state.setdefault(int(index), {})[key] = tensor
             optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+        if self.scaler is not None and (scale := _under("scaler.", tensors)):
+            values = {key: value.item() for key, value in scale.items()}
+            self.scaler.load_state_dict({**self.scaler.state_dict(), **values})
         torch.set_rng_state(tensors["random.cpu"])
         if torch.cuda.is_available() and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"])
@@ -131,6 +166,8 @@ class TrainingState:
         write_atomically(folder / name, content)
         if self.best_weights:
             write_atomically(folder / BEST_WEIGHTS, save_tensors(self.best_weights))
+        else:
+            (folder / BEST_WEIGHTS).unlink(missing_ok=True)  # of an earlier run
         about = {
             "file": name,
             "sha256": hashlib.sha256(content).hexdigest(),
@@ -145,6 +182,12 @@ class TrainingState:
         for old in folder.glob("state-*.safetensors"):
             if old.name != name:
                 old.unlink()
+
+    def save_epoch(self, folder: Path) -> None:
+        """Write the averages of the epoch that just ended, for ``load_averages``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        content = save_tensors(_cloned(_named_tensors("", self.averages)))
+        write_atomically(folder / f"epoch-{len(self.rows):04d}.safetensors", content)
 
     def load(self, folder: Path) -> None:
         """Take the state saved in a folder.
@@ -165,7 +208,7 @@ class TrainingState:
             if hashlib.sha256(content).hexdigest() != about["sha256"]:
                 raise ValueError("its sha256 does not fit")
             self.load_tensors(load_tensors(content))
-            if (folder / BEST_WEIGHTS).exists():
+            if about["best"]:
                 self.best_weights = load_tensors((folder / BEST_WEIGHTS).read_bytes())
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise TrainingError(
@@ -176,6 +219,29 @@ class TrainingState:
         self.step, self.sums = int(about["step"]), dict(about["sums"])
         self.rows, self.best = list(about["rows"]), dict(about["best"])
         self.status = "running"
+
+
+def saved_lr(folder: Path) -> float:
+    """Return the highest learning rate of the run whose state is in a folder.
+
+    Raises:
+        TrainingError: no state there.
+    """
+    plan = _read_about(folder)["configuration"].get("plan", {})
+    return float(plan.get("lr", math.nan))
+
+
+def copy_state(source: Path, target: Path) -> None:
+    """Copy the state in one folder into another, from where a run goes on just as well.
+
+    Raises:
+        TrainingError: no state there.
+    """
+    file = Path(_read_about(source)["file"]).name
+    target.mkdir(parents=True, exist_ok=True)
+    for name in (file, BEST_WEIGHTS, STATE_JSON):
+        if (source / name).exists():
+            write_atomically(target / name, (source / name).read_bytes())
 
 
 def load_averages(path: Path, networks: Mapping[str, nn.Module]) -> None:

@@ -7,16 +7,14 @@ import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
-from geodecloud.errors import OptionError, TrainingError
-from geodecloud.learn.keeper import Keeper
+from geodecloud.learn.keeper import Keeper, Watch
+from geodecloud.learn.place import Place
 from geodecloud.learn.plan import (
     Batch,
     Batches,
@@ -28,7 +26,7 @@ from geodecloud.learn.plan import (
     System,
 )
 from geodecloud.learn.state import TrainingState
-from geodecloud.progress import Cancelled, Listener, silent
+from geodecloud.progress import Cancelled, Listener, Progress, silent
 
 
 def fit(
@@ -64,17 +62,18 @@ def fit(
     with seeded(plan.seed), stops_between_steps() as stops:
         if resume and out is not None:
             state.load(out)
-        keeper = Keeper(state, plan, system.bounds, out, listener, validate)
+        watch = Watch(out, held_back(listener, stops), validate)
+        keeper = Keeper(system, state, plan, place, watch)
         while not keeper.is_over():
-            batch = batches.at(state.step, place.device)
+            batch = place.share(batches.at(state.step, place.device))
             losses = take_step(system, state, batch, plan.lr_at(state.step), place)
             state.average(plan.average_decay)
             state.step += 1
-            keeper.after_step(losses)
-            if stops:
-                keeper.save("stopped")
-                raise stops[0]
-        keeper.save("finished")
+            keeper.after_step(losses, n_chips=max(map(len, batch.values())))
+            if place.any(bool(stops)):
+                keeper.close("stopped")
+                raise stops[0] if stops else Cancelled
+        keeper.close("finished")
     state.use_best()
     return History(state.rows, state.best, state.status)
 
@@ -93,14 +92,10 @@ def take_step(
             for _ in range(phase.repeats):
                 with place.precision():
                     losses, more = system.losses(phase, batch, carried)
-                optimiser.zero_grad(set_to_none=True)
-                torch.autograd.backward(torch.stack(list(losses.values())).sum())
-                if place.clip_norm:
-                    moving = optimiser.param_groups[0]["params"]
-                    nn.utils.clip_grad_norm_(moving, place.clip_norm)
-                optimiser.step()
+                place.descend(torch.stack(list(losses.values())).sum(), optimiser)
                 shown |= {name: loss.detach() for name, loss in losses.items()}
                 carried = {**carried, **more}
+    place.settle(system.networks)
     return shown
 
 
@@ -126,12 +121,11 @@ def find_lr(
     with seeded(plan.seed):
         for step in range(n_steps):
             lr = start_lr * (end_lr / start_lr) ** (step / max(1, n_steps - 1))
-            losses = take_step(system, state, batches.at(step, place.device), lr, place)
-            loss = (
-                float(next(iter(losses.values())))
-                if len(losses) == 1
-                else float(sum(losses[name] for name in losses if name not in system.bounds))
-            )
+            batch = place.share(batches.at(step, place.device))
+            losses = take_step(system, state, batch, lr, place)
+            # what is bounded is an adversary's: it need not fall
+            falling = [losses[name] for name in losses if name not in system.bounds]
+            loss = float(place.mean(torch.stack(falling or list(losses.values())).sum()))
             running = 0.9 * running + 0.1 * loss
             lrs.append(lr)
             smooth.append(running / (1 - 0.9 ** (step + 1)))
@@ -150,59 +144,11 @@ def _steepest(lrs: Sequence[float], losses: Sequence[float]) -> float:
     return lrs[low + slopes.index(min(slopes))]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a run computes, and in what precision."""
-
-    device: torch.device
-    mixed_precision: bool
-    clip_norm: float
-
-    @classmethod
-    def of(cls, plan: Plan) -> Place:
-        """Return the place a plan names.
-
-        Raises:
-            OptionError: CUDA is asked for and not there, or mixed precision on a CPU.
-        """
-        has_cuda = torch.cuda.is_available()
-        name = ("cuda" if has_cuda else "cpu") if plan.device == "auto" else plan.device
-        if name.startswith("cuda") and not has_cuda:
-            raise OptionError(
-                f"device {name} is not here", "torch sees no CUDA device", "use device cpu or auto"
-            )
-        if plan.mixed_precision and not name.startswith("cuda"):
-            raise OptionError(
-                f"mixed precision on {name}",
-                "bfloat16 makes a CPU ten times slower",
-                "leave mixed precision off, or train on CUDA",
-            )
-        return cls(torch.device(name), plan.mixed_precision, plan.clip_norm)
-
-    def precision(self) -> AbstractContextManager[Any]:
-        """The context in which losses are computed."""
-        if self.mixed_precision:
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return nullcontext()
-
-    @contextmanager
-    def advising(self, batch: Batch) -> Iterator[None]:
-        """Turn "out of memory" into an error with a batch that fits."""
-        try:
-            yield
-        except torch.OutOfMemoryError as error:
-            size = max(len(tensor) for tensor in batch.values())
-            raise TrainingError(
-                f"a batch of {size} chips does not fit into the memory of {self.device}",
-                "one step holds the batch, all networks and their gradients",
-                f"use a batch of {max(1, size // 2)}",
-            ) from error
-
-
 def start(system: System, plan: Plan, place: Place) -> TrainingState:
     """Return the state of a run before its first step, everything on its device."""
     for network in system.networks.values():
         network.to(place.device).to(memory_format=torch.channels_last).train()
+    place.alike(system.networks)
     averages = {
         name: copy.deepcopy(system.networks[name]).eval().requires_grad_(False)
         for name in system.averaged
@@ -217,7 +163,9 @@ def start(system: System, plan: Plan, place: Place) -> TrainingState:
         for phase in system.phases
     }
     configuration = {**system.configuration(), "plan": plan.identity()}
-    return TrainingState(system.networks, averages, optimisers, system.memory, configuration)
+    return TrainingState(
+        system.networks, averages, optimisers, system.memory, configuration, place.scaler
+    )
 
 
 @contextmanager
@@ -239,6 +187,18 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         yield
+
+
+def held_back(listener: Listener, stops: list[BaseException]) -> Listener:
+    """Return a listener that stops the run by the list, as a signal does: after a whole step."""
+
+    def hear(progress: Progress) -> None:
+        try:
+            listener(progress)
+        except (Cancelled, KeyboardInterrupt) as stop:
+            stops.append(stop)
+
+    return hear
 
 
 @contextmanager

@@ -37,6 +37,7 @@ class Line:
         self.bounds: dict[str, tuple[float, float]] = {}
         self.explode_at: int | None = None
         self.n_steps = 0
+        self.epochs_seen: list[int] = []
 
     def losses(self, phase, batch, carried):
         self.n_steps += 1
@@ -45,6 +46,9 @@ class Line:
         if self.explode_at is not None and self.n_steps > self.explode_at:
             loss = loss * float("nan")
         return {"loss": loss}, {}
+
+    def on_epoch(self, out, epoch):
+        self.epochs_seen.append(epoch)
 
     def configuration(self):
         return {"system": "line", "channels": self.networks["line"][0].out_channels}
@@ -340,7 +344,7 @@ def test_find_lr_leaves_the_system_as_it_was_and_finds_a_rate_that_works() -> No
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_schedule_stays_between_nothing_and_its_highest_rate(name: str) -> None:
-    shares = [SCHEDULES[name](i / 100) for i in range(101)]
+    shares = [SCHEDULES[name](i / 100, 20) for i in range(101)]
     assert all(0 <= share <= 1 for share in shares)
     assert max(shares) == pytest.approx(1)
 
