@@ -77,11 +77,14 @@ class Aids:
         mask: which pixels may change; None means all valid ones.
         fill: what stands under the mask in the requests.
         extra: further inputs by name, such as "sar"; they reach the request in their own unit.
+        canvas: what generated pixels are pasted over, where the translator gives bands or units
+            that the scene does not have; None means the scene itself.
     """
 
     mask: Mask | None = None
     fill: Filling | None = None
     extra: Mapping[str, Scene] = field(default_factory=dict)
+    canvas: Scene | None = None
 
 
 UNAIDED = Aids()
@@ -123,8 +126,10 @@ def translate_scene(
     memory at a time, whatever the scene.
 
     Args:
-        scene: source; has at least the bands of ``translator.bands_in`` and ``bands_out``.
-        sink: takes stored numbers (C, H, W) in the scene's encoding, top to bottom.
+        scene: source; has at least the bands of ``translator.bands_in``, and without a canvas
+            ``bands_out``.
+        sink: takes stored numbers (C, H, W) in the scene's, or the canvas's, encoding, top to
+            bottom.
         translator: answers requests in the sensor's unit.
         aids: mask, fill and further inputs on the scene's grid.
         provenance: takes (1, H, W) uint8 of ``PROVENANCE``.
@@ -136,7 +141,7 @@ def translate_scene(
         ModelError: an answer has another shape, or is not finite.
     """
     reader = _Reader(scene, translator, aids, road)
-    page = Page(scene.sensor, translator.bands_out, sink, provenance)
+    page = Page((aids.canvas or scene).sensor, translator.bands_out, sink, provenance)
     tiling, shape = reader.tiling, shape_of(scene.geobox)
     n_bands = len(translator.bands_out)
     done = n_translated = 0
@@ -211,14 +216,12 @@ class _Reader:
             kept = Window(tiles[0].keep.row, 0, tiles[0].keep.height, self.shape[1])
             parts, n_cloudy = self._parts(tiles, wanted, tall)
             here = kept.relative_to(tall).slices
-            yield Strip(
-                # views: these rows are pasted over once the reader has gone on to the next
-                kept,
-                dn[:, *here],
-                valid[:, *here],
-                weight[here] if weight[here].any() else None,
-                len(tiles) - n_cloudy,
-            )
+            # views: these rows are pasted over once the reader has gone on to the next
+            below = dn[:, *here], valid[:, *here]
+            if self.aids.canvas is not None:
+                below = self.aids.canvas.read(kept)
+            drawn = weight[here] if weight[here].any() else None
+            yield Strip(kept, *below, drawn, len(tiles) - n_cloudy)
             n_asked = 0
             for batch in self._batches(parts):
                 n_before = n_cloudy * n_asked // len(parts)

@@ -66,6 +66,8 @@ class Translator(Protocol):
         device: where it computes, in words ("cpu", "cuda:0 NVIDIA H200").
         bands_in: names of the bands it wants, in its order.
         bands_out: names of the bands it gives, in its order.
+        task: "cloud-removal" where it answers under a mask, with a fill; else "translation".
+        sensor_out: name of the sensor whose bands it gives; None means the scene's own.
         resolution_m: pixel size it was made for; None takes any.
         stride_px: its answers repeat when the input moves by a multiple of this.
         halo_px: how far it looks around a pixel.
@@ -75,6 +77,8 @@ class Translator(Protocol):
     device: str
     bands_in: tuple[str, ...]
     bands_out: tuple[str, ...]
+    task: str
+    sensor_out: str | None
     resolution_m: float | None
     stride_px: int
     halo_px: int

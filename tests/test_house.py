@@ -20,7 +20,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 # Imports run downwards only: a room imports the rooms named beside it, and itself.
-# `run.package` alone: one schema of model.json for the side that writes it and the side that reads.
+# Of `run`, what says how models are kept: one schema for the side that writes and the one that reads.
 HALL = "errors progress geo sky translator paste pipeline"
 ROOMS = {
     "errors": "",
@@ -35,7 +35,7 @@ ROOMS = {
     "picture": "errors geo",
     "compare": f"{HALL} metrics picture",
     "run": HALL,
-    "learn": f"{HALL} metrics picture run.package",
+    "learn": f"{HALL} metrics picture run.package run.exchange run.mlm run.deepness",
     "masking": f"{HALL} run",
     "models": f"{HALL} run learn",
     "datasets": f"{HALL} learn",
@@ -56,7 +56,7 @@ DOORS = {
     "onnxruntime": "run/",
     "dask": "batch/engines.py accessor.py",
     "distributed": "batch/engines.py accessor.py",
-    "pystac": "batch/stac.py",
+    "pystac": "batch/stac.py run/mlm.py",
     "pystac_client": "batch/stac.py",
     "stac_geoparquet": "batch/stac.py",
 }

@@ -23,6 +23,7 @@ class TorchTranslator:
         network: what answers, in evaluation mode.
         direction: what it wants and gives.
         name: of the model.
+        task: "cloud-removal" or "translation".
         device: "cpu", "cuda", "cuda:1", or "auto" for CUDA where there is one.
         resolution_m: pixel size it was trained on.
         bfloat16: compute in half precision, on CUDA; answers differ by some thousandths.
@@ -37,6 +38,7 @@ class TorchTranslator:
         direction: Direction,
         name: str,
         *,
+        task: str = "translation",
         device: str = "auto",
         resolution_m: float | None = None,
         bfloat16: bool = False,
@@ -52,7 +54,8 @@ class TorchTranslator:
         self._network = network.to(self._device).to(memory_format=torch.channels_last).eval()
         self._direction = direction
         self._bfloat16 = bfloat16
-        self.name = name
+        self.name, self.task = name, task
+        self.sensor_out: str | None = direction.sensor_out
         self.device = _in_words(self._device)
         self.bands_in, self.bands_out = direction.bands_in, direction.bands_out
         self.resolution_m = resolution_m
@@ -77,6 +80,7 @@ class TorchTranslator:
             load_networks(package)[way.name],
             way,
             package.card.name,
+            task=package.card.task,
             device=device,
             resolution_m=package.card.resolution_m,
             bfloat16=bfloat16,

@@ -30,6 +30,8 @@ class FunctionTranslator:
     """
 
     device = "cpu"
+    task = "translation"
+    sensor_out: str | None = None
     resolution_m: float | None = None
 
     def __init__(
@@ -67,6 +69,8 @@ class FillTranslator:
 
     name = "fill"
     device = "cpu"
+    task = "cloud-removal"
+    sensor_out: str | None = None
     resolution_m: float | None = None
     stride_px = 1
     halo_px = 0  # the fill is made for the whole scene, before it is cut

@@ -71,7 +71,8 @@ class OnnxTranslator:
                 f"its card says {', '.join(way.inputs)}",
                 "save the model again",
             )
-        self.name = card.name
+        self.name, self.task = card.name, card.task
+        self.sensor_out: str | None = way.sensor_out
         self.bands_in, self.bands_out = way.bands_in, way.bands_out
         self.resolution_m = card.resolution_m
         self.stride_px, self.halo_px = way.stride_px, way.halo_px

@@ -1,0 +1,146 @@
+"""describe: a model card in Markdown, for those who decide whether to use the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from geodecloud.run.package import Direction, ModelCard
+
+TITLES = {
+    "psnr": "PSNR of the model, dB",
+    "psnr_fill": "of the fill, dB",
+    "psnr_identity": "of the input, dB",
+    "ssim": "SSIM",
+    "sam": "SAM",
+    "mae": "MAE",
+    "values": "values",
+}
+"""Columns of the table of figures; others are named as they are."""
+
+TASKS = {
+    "cloud-removal": "It draws what lies under clouds and their shadows. Pixels outside the mask "
+    "leave bit-identical.",
+    "translation": "It draws the image of one sensor from that of another, every pixel anew.",
+}
+
+LIMITS = {
+    "cloud-removal": (
+        "Under thick cloud nothing of the ground is seen: what is drawn there is plausible, and "
+        "may be wrong. Small, new or moving things are not recovered.",
+        "It is as good as the mask: a cloud that is not found stays.",
+    ),
+    "translation": (
+        "It draws what was usual in its training data. What was rare or absent there is drawn as "
+        "something usual.",
+        "Values are estimates: do not take physical quantities from them unchecked.",
+    ),
+}
+
+
+def describe(card: ModelCard) -> str:
+    """Return what the model does, on what it learnt, how good it is, and where it ends."""
+    sections: dict[str, Iterable[str]] = {
+        f"# {card.name}": (card.summary, *_task(card)),
+        "## Bands and pixels": _ways(card),
+        "## Figures": _figures(card),
+        "## Data": _data(card.training, card.attribution),
+        "## Limits": _limits(card),
+        "## How to use": _use(card),
+        "## Licence": (card.licence,),
+    }
+    parts: list[str] = []
+    for title, paragraphs in sections.items():
+        if said := [text for text in paragraphs if text]:
+            parts += [title, *said]
+    return "\n\n".join(parts) + "\n"
+
+
+def _task(card: ModelCard) -> Iterator[str]:
+    yield "**Generated, not observed:** pixels that this model draws were never measured."
+    yield TASKS.get(card.task, "")
+    yield f"System: {card.system}. Task: {card.task}."
+
+
+def _ways(card: ModelCard) -> Iterator[str]:
+    head = ("direction", "wants", "from", "to", "looks, px", "stride, px")
+    yield _table(head, [_way(way) for way in card.directions])
+    if card.resolution_m is not None:
+        yield f"Made for pixels of {card.resolution_m:g} m; half to twice of that is taken."
+
+
+def _way(way: Direction) -> tuple[str, ...]:
+    return (
+        way.name,
+        ", ".join(way.inputs),
+        f"{way.sensor_in}: {', '.join(way.bands_in)}",
+        f"{way.sensor_out}: {', '.join(way.bands_out)}",
+        str(way.halo_px),
+        str(way.stride_px),
+    )
+
+
+def _figures(card: ModelCard) -> Iterator[str]:
+    rows = {name: _flat(value) for name, value in card.metrics.items() if isinstance(value, dict)}
+    alone = {name: value for name, value in card.metrics.items() if not isinstance(value, dict)}
+    if not card.metrics:
+        yield "None were computed when the model was saved."
+    if rows:
+        yield "On places that were held out, by region, beside what needs no training:"
+        columns = list(dict.fromkeys(key for row in rows.values() for key in row))
+        yield _table(
+            ("region", *(TITLES.get(key, key.replace("_", " ")) for key in columns)),
+            [(name, *(_number(row.get(key)) for key in columns)) for name, row in rows.items()],
+        )
+    if alone:
+        yield _table(("figure", "value"), [(k, _number(value)) for k, value in alone.items()])
+
+
+def _data(training: Mapping[str, Any], attribution: Sequence[str]) -> Iterator[str]:
+    about = training.get("data")
+    if isinstance(about, Mapping):
+        shown = [str(place) for place in about.get("places", ())]
+        more = about.get("n_places", 0) - len(shown)
+        yield (
+            f"{about.get('n_samples')} samples ({about.get('dataset_type')}) of "
+            f"{about.get('n_places')} places, chips of {about.get('chip_size')} px: "
+            f"{', '.join(shown)}" + (f" and {more} more." if more > 0 else ".")
+        )
+    if attribution:
+        yield "To be said where the model or its pictures are published:"
+        yield "\n".join(f"- {text}" for text in attribution)
+
+
+def _limits(card: ModelCard) -> Iterator[str]:
+    always = (
+        "What it draws is generated, not observed: mark it wherever it is shown, and do not count, "
+        "measure or prove anything by it.",
+        "It knows the bands, units and pixel sizes above, and the kind of land it was trained on.",
+    )
+    yield "\n".join(f"- {text}" for text in (*always, *LIMITS.get(card.task, ())))
+
+
+def _use(card: ModelCard) -> Iterator[str]:
+    verb = "decloud" if card.task == "cloud-removal" else "translate"
+    names = [way.name for way in card.directions]
+    option = f" --direction {names[0]}" if len(names) > 1 else ""
+    yield f"    geodecloud {verb} scene.tif out.tif --model {card.name}{option}"
+    yield "or in Python"
+    yield f'    geodecloud.from_model("{card.name}").predict("scene.tif", output="out.tif")'
+
+
+def _flat(figures: Mapping[str, Any]) -> dict[str, float]:
+    flat: dict[str, float] = {}
+    for name, value in figures.items():
+        inner = value.items() if isinstance(value, Mapping) else [(None, value)]
+        flat |= {name if key is None else f"{name} {key}": number for key, number in inner}
+    return flat
+
+
+def _number(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
