@@ -1,8 +1,7 @@
-"""PairBatches and CloudBatches: training batches as a function of (seed, step)."""
+"""Dealer, and what all of them draw with: training batches as a function of (seed, step)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -11,22 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from geodecloud.errors import DataError
-from geodecloud.learn.clouding import MaskErrors, cloud_over, cut, fill_windows, grow, turned
-from geodecloud.learn.packed import LEVELS, PackedChips
+from geodecloud.learn.clouding import cut, turned
+from geodecloud.learn.packed import PackedChips
 from geodecloud.learn.plan import Batch
 
 Samples = npt.NDArray[np.intp]
 
-LEVEL_FLAGS = {"unknown": 0.0, "L1C": 1.0, "L2A": -1.0}
-UNKNOWN_LEVELS = 0.1
-"""The part of windows whose level is hidden, so that a model also works where it is not known."""
-
-LEAST_CLEAR = 0.02
-"""The part of a window that must be clear for its fill to mean anything."""
-
 CHIPS_PER_WINDOW = 8
 """Chips of one sky and one fill: both cost a window, and neighbours differ enough."""
+
+MOST_SKIES = 1000
+"""Over one window for validation: what sets the numbers of neighbours apart."""
 
 
 class Dealer(Protocol):
@@ -47,194 +41,37 @@ class Dealer(Protocol):
         ...
 
 
-class PairBatches:
-    """Chips of pairs as they are: pixels and target, turned alike; for any two sensors.
+class Deal:
+    """How many windows a batch takes, and the chips cut out of them.
 
-    A batch holds ``pixels`` (B, C, H, W), ``target`` (B, C', H, W) and ``weight`` (B, 1, H, W),
-    0 where either side is not valid.
+    Args:
+        packed: where windows come from.
+        chip_size, batch_size: of the chips.
+        seed: of all that is drawn.
+        turn: let windows lie in any of the eight ways.
     """
 
     def __init__(
-        self,
-        packed: PackedChips,
-        samples: Samples,
-        *,
-        chip_size: int = 64,
-        batch_size: int = 64,
-        seed: int = 0,
+        self, packed: PackedChips, *, chip_size: int, batch_size: int, seed: int, turn: bool
     ) -> None:
-        """Keep the samples that have both sides."""
-        self.samples = samples[packed.has("source")[samples] & packed.has("target")[samples]]
-        if not len(self.samples):
-            raise DataError(
-                f"{packed.path} holds no pair among {len(samples)} samples",
-                "pairs have a source and a target",
-                "give both sides, or train on clear scenes with dataset_type CloudRemoval",
-            )
-        self._packed, self._chip_size, self._seed = packed, chip_size, seed
-        self._n_chips = batch_size
-        self._per_window = max(
-            1, min(CHIPS_PER_WINDOW, (packed.size_px // chip_size) ** 2, batch_size)
-        )
+        """Count how many chips a window gives."""
+        self.packed, self.seed, self.turn = packed, seed, turn
+        self._chip_size, self._n_chips = chip_size, batch_size
+        most = (packed.size_px // chip_size) ** 2
+        self._per_window = max(1, min(CHIPS_PER_WINDOW, most, batch_size))
+        self.n_windows = -(-batch_size // self._per_window)
 
-    def at(self, step: int, device: torch.device) -> Batch:
-        """Return the batch of a step: chips of the training size."""
-        random = generator_of(self._seed, step)
-        n_windows = -(-self._n_chips // self._per_window)
-        windows = self._windows(dealt(self.samples, n_windows, step, self._seed), device, random)
+    def ways(self, n_windows: int, random: torch.Generator | None) -> list[int]:
+        """Return how each window lies; without random numbers, as it is."""
+        drawn = ways_of(n_windows, random)
+        return drawn if self.turn else [0] * n_windows
+
+    def chips(self, windows: Batch, random: torch.Generator) -> Batch:
+        """Return the batch: chips of windows whose "weight" says where there is most to learn."""
         places = random_places(
             windows["weight"], self._n_chips, self._per_window, self._chip_size, random
         )
         return cut(windows, places, self._chip_size)
-
-    def whole(self, samples: Samples, number: int, device: torch.device) -> Batch:
-        """Return windows as they are, the same for each number."""
-        return self._windows(samples, device, None)
-
-    def _windows(
-        self, samples: Samples, device: torch.device, random: torch.Generator | None
-    ) -> Batch:
-        ways = ways_of(len(samples), random)
-        source, source_valid = read(self._packed, "source", samples, ways, device)
-        target, target_valid = read(self._packed, "target", samples, ways, device)
-        weight = source_valid.all(1, keepdim=True) & target_valid.all(1, keepdim=True)
-        return {"pixels": source, "target": target, "weight": weight.float()}
-
-
-class CloudBatches:
-    """Clear chips under skies drawn on the fly, and real pairs where the set has some.
-
-    A batch holds ``pixels`` (cloudy), ``target`` (clear) and ``fill``, (B, C, H, W) reflectance;
-    ``mask`` and ``weight`` (B, 1, H, W), the latter 0 where nothing is learnt; ``classes``
-    (B, 1, H, W): clear, thin, thick, shadow; ``level`` (B,); ``synthetic`` (B,), 0 for real pairs.
-
-    The target of a real pair is harmonised: the difference between its two dates, drawn under
-    the mask from the clear pixels around, is added to its clear side.
-
-    Skies, masks and fills are made on whole windows, so that chips know of clouds and clear
-    pixels beyond their rim, as tiles of a scene do.
-    """
-
-    def __init__(
-        self,
-        packed: PackedChips,
-        samples: Samples,
-        *,
-        chip_size: int = 64,
-        batch_size: int = 64,
-        seed: int = 0,
-        pair_share: float = 0.15,
-    ) -> None:
-        """Sort the samples into clear ones and pairs."""
-        self.samples = samples[packed.has("target")[samples]]
-        if not len(self.samples):
-            raise DataError(
-                f"{packed.path} holds no clear chip among {len(samples)} samples",
-                "clouds are put over clear chips",
-                "give clear scenes as the target side",
-            )
-        self._pairs = samples[packed.has("source")[samples] & packed.has("mask")[samples]]
-        self._pair_share = pair_share if len(self._pairs) else 0.0
-        self._packed, self._chip_size, self._seed = packed, chip_size, seed
-        self._n_chips = batch_size
-        self._per_window = max(
-            1, min(CHIPS_PER_WINDOW, (packed.size_px // chip_size) ** 2, batch_size)
-        )
-        self._errors = MaskErrors()
-
-    def at(self, step: int, device: torch.device) -> Batch:
-        """Return the batch of a step: chips of the training size."""
-        random = generator_of(self._seed, step)
-        n_windows = -(-self._n_chips // self._per_window)
-        lot = float(torch.rand((), generator=random))
-        n_pairs = min(n_windows, int(n_windows * self._pair_share + lot))
-        parts = []
-        if n_pairs < n_windows:
-            clear = dealt(self.samples, n_windows - n_pairs, step, self._seed)
-            parts.append(self._skies(clear, device, random))
-        if n_pairs:
-            pairs = dealt(self._pairs, n_pairs, step, self._seed + 1)
-            parts.append(self._real(pairs, device, random))
-        windows = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        places = random_places(
-            windows["weight"], self._n_chips, self._per_window, self._chip_size, random
-        )
-        return cut(windows, places, self._chip_size)
-
-    def whole(self, samples: Samples, number: int, device: torch.device) -> Batch:
-        """Return windows under a sky that is the same for each number."""
-        random = generator_of(self._seed, number)
-        return self._skies(samples, device, random, turn=False)
-
-    def pairs(self, device: torch.device) -> Iterator[Batch]:
-        """Walk the real pairs as whole windows, one by one, masks grown as those of scenes."""
-        for pair in self._pairs:
-            yield self._real(pair[None], device, None)
-
-    def _skies(
-        self, samples: Samples, device: torch.device, random: torch.Generator, *, turn: bool = True
-    ) -> Batch:
-        ways = ways_of(len(samples), random if turn else None)
-        target, valid = read(self._packed, "target", samples, ways, device)
-        level = self._level(samples)
-        bands = self._packed.sides["target"].bands
-        pixels, lost, classes = cloud_over(target, bands, level > 0, random)
-        return self._batch((pixels, target, valid), lost, classes, level, random, hide=turn)
-
-    def _real(
-        self, samples: Samples, device: torch.device, random: torch.Generator | None
-    ) -> Batch:
-        ways = ways_of(len(samples), random)
-        target, valid = read(self._packed, "target", samples, ways, device)
-        pixels, seen = read(self._packed, "source", samples, ways, device)
-        marks, _ = read(self._packed, "mask", samples, ways, device)
-        classes = marks.long()
-        lost = (classes > 0).float()
-        batch = self._batch(
-            (pixels, target, valid & seen), lost, classes, self._level(samples), random, hide=True
-        )
-        is_clear = (batch["mask"] == 0) & valid.all(1, keepdim=True) & seen.all(1, keepdim=True)
-        # the clear side is of another date: what differs around is taken for what differs beneath
-        change = fill_windows(pixels - target, is_clear)
-        return {
-            **batch,
-            "target": target + change,
-            "synthetic": torch.zeros_like(batch["synthetic"]),
-        }
-
-    def _batch(
-        self,
-        sides: tuple[Tensor, Tensor, Tensor],
-        lost: Tensor,
-        classes: Tensor,
-        level: Tensor,
-        random: torch.Generator | None,
-        *,
-        hide: bool,
-    ) -> Batch:
-        pixels, target, valid = sides
-        is_valid = valid.all(1, keepdim=True)
-        mask = grow(lost > 0, 3) if random is None else self._errors.drawn(lost, random)
-        is_clear = is_valid & ~mask
-        fill = fill_windows(pixels, is_clear)
-        # without clear pixels there is no fill, and no scene like it is ever translated
-        has_clear = is_clear.flatten(1).float().mean(1) > LEAST_CLEAR
-        weight = (mask & is_valid).float() * has_clear[:, None, None, None]
-        if random is not None and hide:
-            level = torch.where(torch.rand(len(level), generator=random) < UNKNOWN_LEVELS, 0, level)
-        return {
-            "pixels": torch.where(is_valid, pixels, fill),
-            "target": target,
-            "fill": fill,
-            "mask": mask.float(),
-            "weight": weight,
-            "classes": classes,
-            "level": level.to(pixels.device),
-            "synthetic": torch.ones(len(pixels), device=pixels.device),
-        }
-
-    def _level(self, samples: Samples) -> Tensor:
-        return torch.tensor([LEVEL_FLAGS[LEVELS[i]] for i in self._packed.level[samples]])
 
 
 def generator_of(seed: int, step: int) -> torch.Generator:

@@ -1,97 +1,47 @@
-"""ChipData and Normalization: packed chips split, scaled, and dealt in batches."""
+"""ChipData: packed chips in two parts, scaled, and dealt in batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from geodecloud.errors import DataError, OptionError
-from geodecloud.learn.batches import CloudBatches, Dealer, PairBatches
-from geodecloud.learn.packed import PackedChips
+from geodecloud.learn.batches import MOST_SKIES, Dealer, generator_of
+from geodecloud.learn.cloud_batches import CloudBatches
+from geodecloud.learn.dataset_types import DATASET_TYPES, refuse_unsuited, sides_of
+from geodecloud.learn.normalization import Normalization
+from geodecloud.learn.packed import GUIDES, PackedChips, Side
+from geodecloud.learn.pair_batches import LUMA, colours_of
 from geodecloud.learn.plan import Batch
+from geodecloud.learn.splitting import split
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["DATASET_TYPES", "ChipData", "Normalization", "Transform", "batch_size_for", "split"]
+
 Samples = npt.NDArray[np.intp]
 
-MOST_SKIES = 1000  # over one window: what sets the seeds of neighbours apart
+Transform = Callable[[Batch, torch.Generator], Batch]
+"""Changes a batch; what it draws comes from the generator, once for all sides of a sample."""
 
-DATASET_TYPES: dict[str, type[CloudBatches] | type[PairBatches]] = {
-    "CloudRemoval": CloudBatches,
-    "Pix2Pix": PairBatches,
-}
-"""How batches are made: clear chips clouded on the fly (and real pairs), or pairs as they are."""
+FIELDS = {"pixels": "source", "target": "target", **{guide: guide for guide in GUIDES}}
+"""The side whose values each field of a batch has."""
 
+LISTED = 10_000
+"""A state of training lists its samples up to here; beyond, their checksum."""
 
-@dataclass(frozen=True, slots=True)
-class Normalization:
-    """What a network sees of each band: ``encode`` takes low to -1 and high to 1.
-
-    Values beyond stay beyond, so that ``decode`` brings every one back.
-
-    Example:
-        >>> scale = Normalization((0.0,), (0.5,))
-        >>> scale.encode(np.array([[[0.125]]])).item(), scale.decode(np.array([[[-0.5]]])).item()
-        (-0.5, 0.125)
-    """
-
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        """Refuse limits that cannot be inverted."""
-        if len(self.low) != len(self.high) or not np.less(self.low, self.high).all():
-            raise ValueError(f"limits {self.low} to {self.high}")
-
-    def encode(self, values: Any) -> Any:
-        """Return values (..., C, H, W) as a network sees them, numpy and torch alike."""
-        low, span = self._columns()
-        return (values - low) / span - 1
-
-    def decode(self, encoded: Any) -> Any:
-        """Return what a network drew as values; inverse of ``encode``."""
-        low, span = self._columns()
-        return (encoded + 1) * span + low
-
-    def _columns(self) -> tuple[Any, Any]:
-        low, high = (np.array(limit, np.float32)[:, None, None] for limit in (self.low, self.high))
-        return low, (high - low) / 2
-
-    @classmethod
-    def of(cls, packed: PackedChips, side: str, samples: Samples) -> Normalization:
-        """Return the limits that hold all but the outermost thousandth of a side's values.
-
-        Raises:
-            DataError: the samples hold no valid value.
-        """
-        n_bands = len(packed.sides[side].bands)
-        counts = np.zeros((n_bands, 65536), np.int64)
-        for sample in samples[packed.has(side)[samples]]:
-            stored = packed.stored(side, int(sample))
-            for band in range(n_bands):
-                counts[band] += np.bincount(stored[band].ravel(), minlength=65536)
-        counts[:, 0] = 0  # nodata
-        if not counts.any(1).all():
-            raise DataError(
-                f"{packed.path} holds no valid {side} value for its training part",
-                "at least one is needed in each band",
-                "check the nodata value of the scenes, or give more of them",
-            )
-        scale, offset = packed.sides[side].packing
-        shares = np.cumsum(counts, 1) / counts.sum(1, keepdims=True)
-        low, high = (
-            tuple(round(float(np.argmax(row >= share)) * scale + offset, 6) for row in shares)
-            for share in (1e-3, 1 - 1e-3)
-        )
-        # a constant band would divide by nothing
-        return cls(low, tuple(max(b, a + 1e-3) for a, b in zip(low, high, strict=True)))
+BYTES_PER_PX = 6_000
+"""What training holds for each pixel of a batch, with the networks that are the default."""
 
 
 @dataclass
@@ -103,8 +53,13 @@ class ChipData:
         dataset_type: one of ``DATASET_TYPES``.
         train, valid: samples of each part; no place is in both.
         chip_size, batch_size, seed: of the batches.
-        normalization: from the training part alone, by side.
+        normalization: from the training part alone, by side ("source", "target", and a guide).
         working_dir: where models are saved by bare names.
+        val_split_pct, resize_to: as asked of ``prepare_data``.
+        transforms: of training and of validation batches; False is none, None lets chips lie in
+            any of the eight ways. Values are never changed unasked.
+        rgb_bands: what figures show as red, green and blue.
+        norm_pct: share of the training part that the normalisation is taken from.
     """
 
     packed: PackedChips
@@ -116,20 +71,24 @@ class ChipData:
     seed: int = 42
     working_dir: Path | None = None
     normalization: dict[str, Normalization] = field(default_factory=dict)
+    val_split_pct: float = 0.1
+    resize_to: int | None = None
+    transforms: tuple[Transform | None, Transform | None] | bool | None = None
+    rgb_bands: Sequence[str] | None = None
+    norm_pct: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the parts and take the normalisation from the training part."""
-        if self.dataset_type not in DATASET_TYPES:
-            raise OptionError(
-                f"dataset_type {self.dataset_type!r}",
-                f"types are {', '.join(DATASET_TYPES)}",
-                "choose one of them",
-            )
+        refuse_unsuited(self.packed, self.dataset_type)
         if not 8 <= self.chip_size <= self.packed.size_px:
             raise OptionError(
                 f"chip size {self.chip_size} px",
                 f"the set holds windows of {self.packed.size_px} px",
                 "choose a size of 8 px up to theirs",
+            )
+        if not 0 < self.norm_pct <= 1:
+            raise OptionError(
+                f"norm_pct is {self.norm_pct}", "it is a share above 0, up to 1", "try 0.3"
             )
         for name, part in (("training", self.train), ("validation", self.valid)):
             if not len(part):
@@ -139,9 +98,27 @@ class ChipData:
                     "each part holds at least one place",
                     "give more scenes, or another val_split_pct",
                 )
-        for side in ("source", "target"):
-            if not self.normalization.get(side) and self.packed.has(side)[self.train].any():
-                self.normalization[side] = Normalization.of(self.packed, side, self.train)
+        self._take_limits()
+
+    def _take_limits(self) -> None:
+        sides = sides_of(self.packed, self.dataset_type)
+        if self.dataset_type == "Colorize":
+            of = self._limits("target")
+            rows = colours_of(sides["target"].bands)
+            low, high = (
+                float(np.dot(LUMA, [limit[row] for row in rows])) for limit in (of.low, of.high)
+            )
+            self.normalization.setdefault("source", Normalization((low,), (high,)))
+            return
+        for side in sides:
+            if self.packed.has(side)[self.train].any():
+                self._limits(side)
+
+    def _limits(self, side: str) -> Normalization:
+        if side not in self.normalization:
+            limits = Normalization.of(self.packed, side, self.train, self.norm_pct)
+            self.normalization[side] = limits
+        return self.normalization[side]
 
     @property
     def path(self) -> Path:
@@ -149,20 +126,58 @@ class ChipData:
         return self.packed.path
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out of the set, and why."""
+        return self.packed.notes
+
+    @property
+    def sides(self) -> dict[str, Side]:
+        """What batches show: the bands, unit and sensor of "source", "target" and a guide.
+
+        The source of CloudRemoval is like its target; that of Colorize is its luma.
+        """
+        return sides_of(self.packed, self.dataset_type)
+
+    @property
     def n_channel(self) -> int:
         """Bands of the target."""
         return len(self.packed.sides["target"].bands)
 
     @property
+    def norm_stats(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Means and deviations of the target's bands: ``(value - mean) / deviation`` is seen."""
+        of = self.normalization["target"]
+        ends = list(zip(of.low, of.high, strict=True))
+        return (
+            tuple((high + low) / 2 for low, high in ends),
+            tuple((high - low) / 2 for low, high in ends),
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where a training with device "auto" goes."""
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    @property
     def batches(self) -> Dealer:
         """The training batches, by step."""
-        return self._dealer(self.train, self.seed)
+        return self._dealer(self.train, self.seed, 0)
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches that show as many pixels as the training part holds."""
-        chips = len(self.train) * (self.packed.size_px / self.chip_size) ** 2
+        chips = len(self.batches.samples) * (self.packed.size_px / self.chip_size) ** 2
         return max(1, round(chips / self.batch_size))
+
+    @property
+    def train_ds(self) -> Items:
+        """Training windows as a network sees them."""
+        return Items(self, self.batches)
+
+    @property
+    def valid_ds(self) -> Items:
+        """Validation windows as a network sees them."""
+        return Items(self, self._dealer(self.valid, self.seed + 1, 1))
 
     @property
     def train_dl(self) -> Iterator[Batch]:
@@ -179,83 +194,125 @@ class ChipData:
         self, device: torch.device, limit: int | None = None, *, skies: int = 1
     ) -> Iterator[Batch]:
         """Walk the validation part in order, as whole windows, each under ``skies`` by seed."""
-        dealer = self._dealer(self.valid, self.seed + 1)
+        dealer = self._dealer(self.valid, self.seed + 1, 1)
         for i, sample in enumerate(dealer.samples[:limit]):
-            for sky in range(skies if isinstance(dealer, CloudBatches) else 1):
+            for sky in range(skies if self.dataset_type == "CloudRemoval" else 1):
                 yield dealer.whole(sample[None], i * MOST_SKIES + sky, device)
 
     def valid_pairs(self, device: torch.device) -> Iterator[Batch]:
         """Walk the real cloudy pairs of the validation part, as whole windows."""
-        dealer = self._dealer(self.valid, self.seed + 1)
+        dealer = self._dealer(self.valid, self.seed + 1, None)
         if isinstance(dealer, CloudBatches):
             yield from dealer.pairs(device)
 
     def show_batch(self, rows: int = 4, rgb_bands: Sequence[str] | None = None) -> Figure:
-        """Return a figure of training chips: what goes in, and what is to come out."""
+        """Return a figure of training chips.
+
+        Input and target; of two domains A and B; of one its chips.
+        """
         from geodecloud.learn.plots import show_batch
 
         batch = self.batches.at(0, torch.device("cpu"))
-        return show_batch(batch, self.packed.sides["target"].bands, rows, rgb_bands)
+        bands = {name: side.bands for name, side in self.sides.items()}
+        return show_batch(batch, bands, rows, rgb_bands or self.rgb_bands)
 
     def describe(self) -> dict[str, Any]:
         """What a run on this data must share to be resumed, in JSON's types."""
+        train: Any = [int(sample) for sample in self.train[:LISTED]]
+        if len(self.train) > LISTED:
+            train = hashlib.sha256(np.asarray(self.train, "<i8").tobytes()).hexdigest()
+        changed = {} if self.transforms is None else {"transforms": _named(self.transforms)}
         return {
             "dataset_type": self.dataset_type,
             "chip_size": self.chip_size,
             "batch_size": self.batch_size,
             "seed": self.seed,
             "n_samples": len(self.packed),
-            "train": [int(sample) for sample in self.train],
+            "train": train,
             "normalization": {
                 side: [list(scale.low), list(scale.high)]
                 for side, scale in self.normalization.items()
             },
+            **changed,
         }
 
-    def _dealer(self, samples: Samples, seed: int) -> Dealer:
-        return DATASET_TYPES[self.dataset_type](
+    def _dealer(self, samples: Samples, seed: int, part: int | None) -> Dealer:
+        """Batches of a part: 0 training, 1 validation, None as they are."""
+        dealer = DATASET_TYPES[self.dataset_type](
             self.packed,
             samples,
             chip_size=self.chip_size,
             batch_size=self.batch_size,
             seed=seed,
+            turn=self.transforms is None,
         )
+        if part is None or not isinstance(self.transforms, tuple):
+            return dealer
+        transform = self.transforms[part]
+        return dealer if transform is None else Transformed(dealer, transform, seed)
 
 
-def split(
-    packed: PackedChips, *, val_split_pct: float = 0.1, fold: int | None = None, seed: int = 42
-) -> tuple[Samples, Samples]:
-    """Return the samples to train on and to validate with; a place is never in both.
+class Items(Sequence[tuple[Tensor, ...]]):
+    """Windows of a part as a network sees them.
 
-    With ``fold`` the table of splits decides, else places are drawn by seed until they hold
-    ``val_split_pct`` of the samples.
-
-    Raises:
-        DataError: there is but one place, or the fold is empty.
+    An item has a tensor (C, H, W) for each field, -1 to 1 but for outliers: input, target, and
+    the guide of a set that has one; of unconditional chips the target alone.
     """
-    every = np.arange(len(packed))
-    if fold is not None:
-        held_out = packed.fold == fold
-        if held_out.any() and not held_out.all():
-            return every[~held_out], every[held_out]
-        raise DataError(
-            f"fold {fold} holds {held_out.sum()} of {len(packed)} samples",
-            f"folds here are {sorted(set(packed.fold.tolist()))}",
-            "choose one of them, or pack with a table of splits",
-        )
-    if not 0 < val_split_pct < 1:
-        raise OptionError(
-            f"val_split_pct is {val_split_pct}", "it is a share between 0 and 1", "try 0.1"
-        )
-    places = np.unique(packed.place)
-    if len(places) < 2:
-        raise DataError(
-            f"{packed.path} holds {len(packed)} samples of one place",
-            "training and validation are split by place: two are needed",
-            "give more scenes, or larger ones",
-        )
-    drawn = np.random.default_rng(seed).permutation(places)
-    held = np.cumsum([(packed.place == place).sum() for place in drawn])
-    n_places = min(len(places) - 1, 1 + int(np.searchsorted(held, val_split_pct * len(packed))))
-    is_valid = np.isin(packed.place, drawn[:n_places])
-    return every[~is_valid], every[is_valid]
+
+    def __init__(self, data: ChipData, dealer: Dealer) -> None:
+        """Take windows from a dealer."""
+        self._data, self._dealer = data, dealer
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self._dealer.samples)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[tuple[Tensor, ...]]: ...
+    def __getitem__(self, index: int | slice) -> tuple[Tensor, ...] | Sequence[tuple[Tensor, ...]]:
+        """Return a window."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        number = range(len(self))[index]
+        sample = self._dealer.samples[number][None]
+        batch = self._dealer.whole(sample, number * MOST_SKIES, torch.device("cpu"))
+        scales = self._data.normalization
+        if self._data.dataset_type == "CloudRemoval":
+            scales = {"source": scales["target"], "target": scales["target"]}
+        shown = (name for name in FIELDS if name in batch)
+        return tuple(scales[FIELDS[name]].encode(batch[name][0]) for name in shown)
+
+
+class Transformed:
+    """Batches of a dealer, changed by a function of batch and random numbers."""
+
+    def __init__(self, dealer: Dealer, transform: Transform, seed: int) -> None:
+        """Take the dealer and what changes its batches."""
+        self.samples = dealer.samples
+        self._dealer, self._transform, self._seed = dealer, transform, seed + 2
+
+    def at(self, step: int, device: torch.device) -> Batch:
+        """Return the batch of a step: chips of the training size."""
+        return self._transform(self._dealer.at(step, device), generator_of(self._seed, step))
+
+    def whole(self, samples: Samples, number: int, device: torch.device) -> Batch:
+        """Return windows, the same for each number."""
+        windows = self._dealer.whole(samples, number, device)
+        return self._transform(windows, generator_of(self._seed, number))
+
+
+def batch_size_for(chip_size: int) -> int:
+    """Return how many chips of this size a quarter of the free memory trains at once, 2 to 256."""
+    if torch.cuda.is_available():
+        free, _ = torch.cuda.mem_get_info()
+    else:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    most = free / 4 / (BYTES_PER_PX * chip_size**2)
+    return int(2 ** np.clip(np.floor(np.log2(max(most, 2))), 1, 8))
+
+
+def _named(transforms: tuple[Transform | None, Transform | None] | bool) -> list[str]:
+    parts = transforms if isinstance(transforms, tuple) else ()
+    return [getattr(part, "__qualname__", type(part).__name__) for part in parts]

@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,12 @@ LEVELS = ("unknown", "L1C", "L2A")
 HEADER_LIMIT_BYTES = 100_000_000
 """The limit of safetensors itself."""
 
+GUIDES = ("sar", "reference")
+"""Sides that a pair may have beside source and target: radar, or another date of the place."""
+
+MOST_TOUCHED = 3
+"""Places beside its own that a chip's corners may lie in."""
+
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
@@ -35,7 +42,7 @@ PACKING = {
 """``value = stored * scale + offset`` by unit, where stored is 1 .. 65535 and 0 means nodata.
 
 Reflectance as Sentinel-2 stores it since baseline 04.00, -0.1 to 6.45; decibels -60 to 5.5;
-8-bit pictures and classes exactly.
+8-bit pictures and classes exactly. A side in unit "number" brings its own scale and offset.
 """
 
 
@@ -43,16 +50,21 @@ Reflectance as Sentinel-2 stores it since baseline 04.00, -0.1 to 6.45; decibels
 class Side:
     """One kind of pixels of a sample ("target", "source", "mask", "sar"): bands and encoding.
 
-    Where scenes come from several sensors of the same bands, ``sensor`` names them all.
+    Where scenes come from several sensors of the same bands, ``sensor`` names them all. A side in
+    unit "number" has its own ``scale`` and ``offset``.
     """
 
     bands: tuple[str, ...]
     unit: str = "reflectance"
     sensor: str = ""
+    scale: float | None = None
+    offset: float | None = None
 
     @property
     def packing(self) -> tuple[float, float]:
         """Scale and offset of the stored numbers."""
+        if self.scale is not None and self.offset is not None:
+            return self.scale, self.offset
         if self.unit not in PACKING:
             raise DataError(
                 f"a side in unit {self.unit!r}",
@@ -88,6 +100,8 @@ class PackedChips:
         place: (N,) index into ``places``: what must stay on one side of a split together.
         level: (N,) index into ``LEVELS``.
         fold: (N,) fold by the table of splits, -1 where there is none.
+        touches: (N, 3) other places that a sample's corners lie in, -1 for none.
+        notes: what was left out of the set, and why.
 
     Raises:
         DataError: not such a file, or damaged.
@@ -102,14 +116,18 @@ class PackedChips:
         about = self._about(header)
         self.size_px = int(about["size_px"])
         self.sides = {
-            name: Side(tuple(side["bands"]), side["unit"], side["sensor"])
+            name: Side(**{**side, "bands": tuple(side["bands"])})
             for name, side in about["sides"].items()
         }
         self.places: list[str] = about["places"]
         self.attribution: list[str] = about["attribution"]
+        self.notes: tuple[str, ...] = tuple(about.get("notes", ()))
         self.place, self.level, self.fold = (
             np.array(self._map(f"sample.{name}")) for name in ("place", "level", "fold")
         )
+        self.touches = np.full((len(self), MOST_TOUCHED), -1, np.int32)
+        if "sample.touches" in header:
+            self.touches[:] = self._map("sample.touches")
         self._stored = {name: self._map(name) for name in self.sides}
         self.rows: dict[str, npt.NDArray[np.int32]] = {}
         for name in self.sides:
@@ -214,9 +232,11 @@ class PackWriter:
         self.size_px = size_px
         self.sides: dict[str, Side] = {}
         self.attribution: set[str] = set()
+        self.notes: list[str] = []
         self._places: dict[str, int] = {}
-        self._samples: dict[str, list[int]] = {"place": [], "level": [], "fold": []}
-        self._owners: dict[str, list[int]] = {}
+        names = ("place", "level", "fold", "touches")
+        self._samples = {name: array("i") for name in names}
+        self._owners: dict[str, array[int]] = {}
         self._spools: dict[str, IO[bytes]] = {}
         self._declared = dict(sides or {})
 
@@ -254,7 +274,7 @@ class PackWriter:
         """
         _ = side.packing  # refuses units that cannot be packed
         known = self.sides.setdefault(name, side)
-        if (known.bands, known.unit) != (side.bands, side.unit):
+        if (known.bands, known.packing) != (side.bands, side.packing):
             raise DataError(
                 f"a {name} side of bands {', '.join(side.bands)} in {side.unit}",
                 f"those before have {', '.join(known.bands)} in {known.unit}",
@@ -265,7 +285,7 @@ class PackWriter:
         if name not in self._spools:
             path = Path(self._folder.name) / str(len(self._spools))
             self._spools[name] = path.open("wb+")
-            self._owners[name] = []
+            self._owners[name] = array("i")
 
     def add(
         self,
@@ -274,8 +294,12 @@ class PackWriter:
         place: str,
         level: str | None = None,
         fold: int = -1,
+        touches: Sequence[str] = (),
     ) -> None:
-        """Take one sample: values and validity (C, S, S) of each side that it has."""
+        """Take one sample: values and validity (C, S, S) of each side that it has.
+
+        ``touches`` are places, three at most, that it lies in with a part of it.
+        """
         number = len(self)
         for name, (values, valid) in sides.items():
             shape = (len(self.sides[name].bands), self.size_px, self.size_px)
@@ -287,13 +311,18 @@ class PackWriter:
                 )
             self._spools[name].write(self.sides[name].to_stored(values, valid).tobytes())
             self._owners[name].append(number)
-        self._samples["place"].append(self._places.setdefault(place, len(self._places)))
+        numbers = [self._places.setdefault(each, len(self._places)) for each in (place, *touches)]
+        numbers += [-1] * (1 + MOST_TOUCHED - len(numbers))
+        self._samples["place"].append(numbers[0])
+        self._samples["touches"].extend(numbers[1:])
         self._samples["level"].append(LEVELS.index(level) if level in LEVELS else 0)
         self._samples["fold"].append(fold)
 
     def _publish(self) -> None:
-        small = {f"sample.{name}": values for name, values in self._samples.items()}
-        small |= {f"{name}.sample": owners for name, owners in self._owners.items()}
+        columns = {f"sample.{name}": values for name, values in self._samples.items()}
+        columns |= {f"{name}.sample": owners for name, owners in self._owners.items()}
+        small = {name: np.asarray(values, "<i4") for name, values in columns.items()}
+        small["sample.touches"] = small["sample.touches"].reshape(-1, MOST_TOUCHED)
         tensors: dict[str, Any] = {}
         end = 0
         for name, side in self.sides.items():
@@ -301,8 +330,9 @@ class PackWriter:
             begin, end = end, end + 2 * int(np.prod(shape))
             tensors[name] = {"dtype": "U16", "shape": shape, "data_offsets": [begin, end]}
         for name, values in small.items():
-            begin, end = end, end + 4 * len(values)
-            tensors[name] = {"dtype": "I32", "shape": [len(values)], "data_offsets": [begin, end]}
+            begin, end = end, end + values.nbytes
+            shape = list(values.shape)
+            tensors[name] = {"dtype": "I32", "shape": shape, "data_offsets": [begin, end]}
         header = _encode_header(tensors, self._description())
         part = self.out.with_name(self.out.name + ".part")
         with part.open("wb") as file:
@@ -311,7 +341,7 @@ class PackWriter:
                 spool.seek(0)
                 shutil.copyfileobj(spool, file, 1 << 20)
             for values in small.values():
-                file.write(np.asarray(values, "<i4").tobytes())
+                file.write(values.tobytes())
             file.flush()
             os.fsync(file.fileno())
         part.replace(self.out)
@@ -321,10 +351,15 @@ class PackWriter:
             "format": FORMAT,
             "version": FORMAT_VERSION,
             "size_px": self.size_px,
-            "sides": {name: asdict(side) for name, side in self.sides.items()},
+            "sides": {name: _described(side) for name, side in self.sides.items()},
             "places": list(self._places),
             "attribution": sorted(self.attribution),
+            "notes": self.notes,
         }
+
+
+def _described(side: Side) -> dict[str, Any]:
+    return {name: value for name, value in asdict(side).items() if value is not None}
 
 
 def _encode_header(tensors: Mapping[str, Any], about: Mapping[str, Any]) -> bytes:

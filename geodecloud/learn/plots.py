@@ -21,18 +21,28 @@ TILE_INCHES = 2.2
 
 
 def show_batch(
-    batch: Batch, bands: Sequence[str], rows: int, rgb_bands: Sequence[str] | None = None
+    batch: Batch,
+    bands: Mapping[str, Sequence[str]],
+    rows: int,
+    rgb_bands: Sequence[str] | None = None,
 ) -> Figure:
-    """Return a figure of a batch's first chips: Input, Target, and the mask where there is one."""
-    fields = {"Input": "pixels", "Target": "target", "Fill": "fill", "Mask": "mask"}
+    """Return a figure of a batch's first chips, their bands named by side.
+
+    Input, guide, Target, and what a mask adds; of two domains A and B; of one its chips.
+    """
+    if "weight_b" in batch:
+        fields = {"A": "pixels", "B": "target"}
+    elif "pixels" not in batch:
+        fields = {"Chip": "target"}
+    else:
+        guides = {"SAR": "sar", "Reference": "reference"}
+        fields = {"Input": "pixels", **guides, "Target": "target", "Fill": "fill", "Mask": "mask"}
     columns = {title: batch[name] for title, name in fields.items() if name in batch}
+    sides = {"pixels": "source", "fill": "target"}
+    named = {title: bands.get(sides.get(name, name), ()) for title, name in fields.items()}
+    n_rows = min(rows, len(batch["target"]))
     return _grid(
-        [
-            {title: t[i] for title, t in columns.items()}
-            for i in range(min(rows, len(batch["pixels"])))
-        ],
-        bands,
-        rgb_bands,
+        [{title: t[i] for title, t in columns.items()} for i in range(n_rows)], named, rgb_bands
     )
 
 
@@ -55,7 +65,7 @@ def show_results(
         rows.append(
             {"Input": batch["pixels"][0], "Target": batch["target"][0], "Prediction": pasted}
         )
-    return _grid(rows, bands, rgb_bands)
+    return _grid(rows, dict.fromkeys(("Input", "Target", "Prediction"), bands), rgb_bands)
 
 
 def plot_losses(rows: Sequence[Mapping[str, float]]) -> Figure:
@@ -97,13 +107,14 @@ def show(figure: Figure) -> None:
 
 
 def _grid(
-    rows: Sequence[Mapping[str, Tensor]], bands: Sequence[str], rgb_bands: Sequence[str] | None
+    rows: Sequence[Mapping[str, Tensor]],
+    bands: Mapping[str, Sequence[str]],
+    rgb_bands: Sequence[str] | None,
 ) -> Figure:
     titles = list(rows[0])
     figure = _figure(TILE_INCHES * len(titles), TILE_INCHES * len(rows) + 0.4)
     for i, row in enumerate(rows):
         target = row.get("Target")
-        low, high = np.percentile(_numpy(target), (1, 99)) if target is not None else (0, 1)
         for j, title in enumerate(titles):
             axes = figure.add_subplot(len(rows), len(titles), i * len(titles) + j + 1)
             axes.set_axis_off()
@@ -113,8 +124,12 @@ def _grid(
             if len(field) == 1:
                 axes.imshow(field[0], cmap="gray")
             else:
-                shown = field[_colours(bands, len(field), rgb_bands)]
-                axes.imshow(np.clip((shown - low) / (high - low), 0, 1).transpose(1, 2, 0))
+                # one stretch for what is alike, so that differences are those of the pixels
+                is_alike = target is not None and len(target) == len(field)
+                low, high = np.percentile(_numpy(target) if is_alike else field, (1, 99))
+                shown = field[_colours(bands.get(title, ()), len(field), rgb_bands)]
+                span = max(float(high - low), 1e-6)
+                axes.imshow(np.clip((shown - low) / span, 0, 1).transpose(1, 2, 0))
     return figure
 
 

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geodecloud.errors import DataError
-from geodecloud.learn.batches import CloudBatches, PairBatches, dealt, random_places
+from geodecloud.learn.batches import dealt, random_places
+from geodecloud.learn.cloud_batches import CloudBatches
 from geodecloud.learn.packed import PackedChips
+from geodecloud.learn.pair_batches import PairBatches
 from tests.learn.conftest import write_chips
 
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from geodecloud.errors import DataError, ModelError, OptionError, OutputError, TrainingError
-from geodecloud.learn.batches import CloudBatches
+from geodecloud.learn.cloud_batches import CloudBatches
 from geodecloud.learn.evaluate import valid_loss
 from geodecloud.learn.models import MODELS, Pix2Pix, from_model
 from geodecloud.run.package import open_package

@@ -1,0 +1,166 @@
+"""CloudBatches: clear chips under skies drawn on the fly, and real pairs of cloudy and clear."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from geodecloud.errors import DataError
+from geodecloud.learn.batches import Deal, Samples, dealt, generator_of, read
+from geodecloud.learn.clouding import MaskErrors, cloud_over, fill_windows, grow
+from geodecloud.learn.packed import LEVELS, PackedChips
+from geodecloud.learn.plan import Batch
+
+LEVEL_FLAGS = {"unknown": 0.0, "L1C": 1.0, "L2A": -1.0}
+UNKNOWN_LEVELS = 0.1
+"""The part of windows whose level is hidden, so that a model also works where it is not known."""
+
+LEAST_CLEAR = 0.02
+"""The part of a window that must be clear for its fill to mean anything."""
+
+
+class CloudBatches:
+    """Clear chips under skies drawn on the fly, and real pairs where the set has some.
+
+    A batch holds ``pixels`` (cloudy), ``target`` (clear) and ``fill``, (B, C, H, W) reflectance;
+    ``mask`` and ``weight`` (B, 1, H, W), the latter 0 where nothing is learnt; ``classes``
+    (B, 1, H, W): clear, thin, thick, shadow; ``level`` (B,); ``synthetic`` (B,), 0 for real pairs.
+
+    The target of a real pair is harmonised: the difference between its two dates, drawn under
+    the mask from the clear pixels around, is added to its clear side.
+
+    Skies, masks and fills are made on whole windows, so that chips know of clouds and clear
+    pixels beyond their rim, as tiles of a scene do.
+    """
+
+    def __init__(
+        self,
+        packed: PackedChips,
+        samples: Samples,
+        *,
+        chip_size: int = 64,
+        batch_size: int = 64,
+        seed: int = 0,
+        turn: bool = True,
+        pair_share: float = 0.15,
+    ) -> None:
+        """Sort the samples into clear ones and pairs."""
+        self.samples = samples[packed.has("target")[samples]]
+        if not len(self.samples):
+            raise DataError(
+                f"{packed.path} holds no clear chip among {len(samples)} samples",
+                "clouds are put over clear chips",
+                "give clear scenes as the target side",
+            )
+        self._pairs = samples[packed.has("source")[samples] & packed.has("mask")[samples]]
+        self._pair_share = pair_share if len(self._pairs) else 0.0
+        self._deal = Deal(packed, chip_size=chip_size, batch_size=batch_size, seed=seed, turn=turn)
+
+    def at(self, step: int, device: torch.device) -> Batch:
+        """Return the batch of a step: chips of the training size."""
+        deal = self._deal
+        random = generator_of(deal.seed, step)
+        lot = float(torch.rand((), generator=random))
+        n_pairs = min(deal.n_windows, int(deal.n_windows * self._pair_share + lot))
+        parts = []
+        if n_pairs < deal.n_windows:
+            clear = dealt(self.samples, deal.n_windows - n_pairs, step, deal.seed)
+            parts.append(self._skies(clear, device, random))
+        if n_pairs:
+            pairs = dealt(self._pairs, n_pairs, step, deal.seed + 1)
+            ways = deal.ways(n_pairs, random)
+            parts.append(real_windows(deal.packed, pairs, ways, device, random))
+        windows = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return deal.chips(windows, random)
+
+    def whole(self, samples: Samples, number: int, device: torch.device) -> Batch:
+        """Return windows under a sky that is the same for each number."""
+        random = generator_of(self._deal.seed, number)
+        return self._skies(samples, device, random, is_whole=True)
+
+    def pairs(self, device: torch.device) -> Iterator[Batch]:
+        """Walk the real pairs as whole windows, one by one, masks grown as those of scenes."""
+        for pair in self._pairs:
+            yield real_windows(self._deal.packed, pair[None], [0], device, None)
+
+    def _skies(
+        self,
+        samples: Samples,
+        device: torch.device,
+        random: torch.Generator,
+        *,
+        is_whole: bool = False,
+    ) -> Batch:
+        packed = self._deal.packed
+        ways = [0] * len(samples) if is_whole else self._deal.ways(len(samples), random)
+        target, valid = read(packed, "target", samples, ways, device)
+        level = level_of(packed, samples)
+        bands = packed.sides["target"].bands
+        pixels, lost, classes = cloud_over(target, bands, level > 0, random)
+        windows = _covered((pixels, target, valid), lost, classes, random)
+        return {**windows, "level": (level if is_whole else _hidden(level, random)).to(device)}
+
+
+def real_windows(
+    packed: PackedChips,
+    samples: Samples,
+    ways: list[int],
+    device: torch.device,
+    random: torch.Generator | None,
+) -> Batch:
+    """Return real pairs as ``CloudBatches`` deals them, each turned its way.
+
+    Without random numbers masks have the same error each time, and levels are not hidden.
+    """
+    target, valid = read(packed, "target", samples, ways, device)
+    pixels, seen = read(packed, "source", samples, ways, device)
+    marks, _ = read(packed, "mask", samples, ways, device)
+    classes = marks.long()
+    windows = _covered((pixels, target, valid & seen), (classes > 0).float(), classes, random)
+    level = level_of(packed, samples)
+    is_clear = (windows["mask"] == 0) & valid.all(1, keepdim=True) & seen.all(1, keepdim=True)
+    # the clear side is of another date: what differs around is taken for what differs beneath
+    change = fill_windows(pixels - target, is_clear)
+    return {
+        **windows,
+        "target": target + change,
+        "synthetic": torch.zeros_like(windows["synthetic"]),
+        "level": (level if random is None else _hidden(level, random)).to(device),
+    }
+
+
+def level_of(packed: PackedChips, samples: Samples) -> Tensor:
+    """Return the product level of samples, (B,): 1 L1C, -1 L2A, 0 unknown."""
+    return torch.tensor([LEVEL_FLAGS[LEVELS[i]] for i in packed.level[samples]])
+
+
+def _hidden(level: Tensor, random: torch.Generator) -> Tensor:
+    return torch.where(torch.rand(len(level), generator=random) < UNKNOWN_LEVELS, 0, level)
+
+
+def _covered(
+    sides: tuple[Tensor, Tensor, Tensor],
+    lost: Tensor,
+    classes: Tensor,
+    random: torch.Generator | None,
+) -> Batch:
+    """What follows from pixels, target, validity and the light that is lost."""
+    pixels, target, valid = sides
+    is_valid = valid.all(1, keepdim=True)
+    mask = grow(lost > 0, 3) if random is None else MaskErrors().drawn(lost, random)
+    is_clear = is_valid & ~mask
+    fill = fill_windows(pixels, is_clear)
+    # without clear pixels there is no fill, and no scene like it is ever translated
+    has_clear = is_clear.flatten(1).float().mean(1) > LEAST_CLEAR
+    weight = (mask & is_valid).float() * has_clear[:, None, None, None]
+    return {
+        "pixels": torch.where(is_valid, pixels, fill),
+        "target": target,
+        "fill": fill,
+        "mask": mask.float(),
+        "weight": weight,
+        "classes": classes,
+        "synthetic": torch.ones(len(pixels), device=pixels.device),
+    }

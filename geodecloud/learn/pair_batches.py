@@ -1,0 +1,263 @@
+"""Batches of chips as they are: pairs, guided pairs, two domains, grey and colour, one domain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geodecloud.errors import DataError
+from geodecloud.learn.batches import MOST_SKIES, Deal, Samples, dealt, generator_of, read
+from geodecloud.learn.cloud_batches import real_windows
+from geodecloud.learn.packed import GUIDES, PackedChips
+from geodecloud.learn.plan import Batch
+
+COLOURS = (("red", "green", "blue"), ("B04", "B03", "B02"))
+LUMA = (0.299, 0.587, 0.114)
+"""How much red, green and blue add to brightness (ITU-R Rec. BT.601)."""
+
+
+class SampleBatches:
+    """Batches whose windows are those of samples; a subclass says which sides, and what of them.
+
+    Args:
+        packed: where windows come from.
+        samples: of the part that is dealt from; those that lack a side are left out.
+        chip_size, batch_size: of the batches.
+        seed: of all that is drawn.
+        turn: let windows lie in any of the eight ways, all sides of a sample alike.
+
+    Raises:
+        DataError: no sample has every side.
+    """
+
+    sides: ClassVar[tuple[str, ...]] = ("target",)
+
+    def __init__(
+        self,
+        packed: PackedChips,
+        samples: Samples,
+        *,
+        chip_size: int = 64,
+        batch_size: int = 64,
+        seed: int = 0,
+        turn: bool = True,
+    ) -> None:
+        """Keep the samples that have every side."""
+        self._deal = Deal(packed, chip_size=chip_size, batch_size=batch_size, seed=seed, turn=turn)
+        self.samples = having(packed, samples, self.sides)
+
+    def at(self, step: int, device: torch.device) -> Batch:
+        """Return the batch of a step: chips of the training size."""
+        deal = self._deal
+        random = generator_of(deal.seed, step)
+        ways = deal.ways(deal.n_windows, random)
+        samples = dealt(self.samples, deal.n_windows, step, deal.seed)
+        return deal.chips(self._windows(samples, ways, device, random), random)
+
+    def whole(self, samples: Samples, number: int, device: torch.device) -> Batch:
+        """Return windows as they are, the same for each number."""
+        return self._windows(samples, [0] * len(samples), device, None)
+
+    def _windows(
+        self,
+        samples: Samples,
+        ways: list[int],
+        device: torch.device,
+        random: torch.Generator | None,
+    ) -> Batch:
+        raise NotImplementedError
+
+
+class PairBatches(SampleBatches):
+    """Pairs as they are: pixels and target, turned alike; for any two sensors.
+
+    A batch holds ``pixels`` (B, C, H, W), ``target`` (B, C', H, W) and ``weight`` (B, 1, H, W),
+    0 where either side is not valid.
+    """
+
+    sides = ("source", "target")
+
+    def _windows(
+        self,
+        samples: Samples,
+        ways: list[int],
+        device: torch.device,
+        random: torch.Generator | None,
+    ) -> Batch:
+        packed = self._deal.packed
+        source, seen = read(packed, "source", samples, ways, device)
+        target, valid = read(packed, "target", samples, ways, device)
+        return {"pixels": source, "target": target, "weight": weight_of(seen, valid)}
+
+
+class GuidedBatches(SampleBatches):
+    """Pairs with a third side that guides: radar, or another date of the same place.
+
+    A batch holds that of ``PairBatches`` and the guide under its name, "sar" (dB) or "reference",
+    (B, C'', H, W). Where source and target are reflectance of the same bands it also holds what
+    ``CloudBatches`` deals for real pairs: ``mask``, ``fill``, ``level`` and ``classes``.
+    """
+
+    sides = ("source", "target")
+
+    def __init__(self, packed: PackedChips, samples: Samples, **options: Any) -> None:
+        """Find the side that guides."""
+        self.guide = next((side for side in GUIDES if packed.has(side)[samples].any()), GUIDES[0])
+        self._pairs = PairBatches(packed, having(packed, samples, (self.guide,)), **options)
+        super().__init__(packed, self._pairs.samples, **options)
+
+    def _windows(
+        self,
+        samples: Samples,
+        ways: list[int],
+        device: torch.device,
+        random: torch.Generator | None,
+    ) -> Batch:
+        packed = self._deal.packed
+        guide, known = read(packed, self.guide, samples, ways, device)
+        if packed.has("mask")[samples].all():
+            windows = real_windows(packed, samples, ways, device, random)
+        else:
+            windows = self._pairs._windows(samples, ways, device, random)
+        return {**windows, self.guide: guide, "weight": windows["weight"] * weight_of(known)}
+
+
+class ColorizeBatches(SampleBatches):
+    """Colour and the grey that is made of it.
+
+    A batch holds ``target`` (B, C, H, W), ``pixels`` (B, 1, H, W), the luma of its red, green and
+    blue, and ``weight`` (B, 1, H, W).
+    """
+
+    def __init__(self, packed: PackedChips, samples: Samples, **options: Any) -> None:
+        """Find red, green and blue."""
+        super().__init__(packed, samples, **options)
+        self._colours = colours_of(packed.sides["target"].bands)
+
+    def _windows(
+        self,
+        samples: Samples,
+        ways: list[int],
+        device: torch.device,
+        random: torch.Generator | None,
+    ) -> Batch:
+        target, valid = read(self._deal.packed, "target", samples, ways, device)
+        grey = (target[:, self._colours] * target.new_tensor(LUMA)[:, None, None]).sum(1, True)
+        return {"pixels": grey, "target": target, "weight": weight_of(valid)}
+
+
+class ChipBatches(SampleBatches):
+    """Chips of one domain: ``target`` (B, C, H, W) and ``weight`` (B, 1, H, W)."""
+
+    def _windows(
+        self,
+        samples: Samples,
+        ways: list[int],
+        device: torch.device,
+        random: torch.Generator | None,
+    ) -> Batch:
+        target, valid = read(self._deal.packed, "target", samples, ways, device)
+        return {"target": target, "weight": weight_of(valid)}
+
+
+class DomainBatches:
+    """Chips of two domains, drawn and turned independently of each other; counts may differ.
+
+    A batch holds ``pixels`` (B, C, H, W) of domain A (side "source") with ``weight`` (B, 1, H, W),
+    and ``target`` (B, C', H, W) of domain B (side "target") with ``weight_b``.
+
+    Attributes:
+        samples: as many as the larger domain has, those of A; the smaller comes round again.
+    """
+
+    def __init__(
+        self,
+        packed: PackedChips,
+        samples: Samples,
+        *,
+        chip_size: int = 64,
+        batch_size: int = 64,
+        seed: int = 0,
+        turn: bool = True,
+    ) -> None:
+        """Sort the samples by domain."""
+        self._deal = Deal(packed, chip_size=chip_size, batch_size=batch_size, seed=seed, turn=turn)
+        self._of = {side: having(packed, samples, (side,)) for side in ("source", "target")}
+        self.samples = np.resize(self._of["source"], max(map(len, self._of.values())))
+
+    def at(self, step: int, device: torch.device) -> Batch:
+        """Return the batch of a step: chips of the training size."""
+        deal = self._deal
+        random = generator_of(deal.seed, step)
+        chips = []
+        for number, (side, samples) in enumerate(self._of.items()):
+            drawn = dealt(samples, deal.n_windows, step, deal.seed + number)
+            ways = deal.ways(deal.n_windows, random)
+            chips.append(deal.chips(self._domain(side, drawn, ways, device), random))
+        return _both(*chips)
+
+    def whole(self, samples: Samples, number: int, device: torch.device) -> Batch:
+        """Return windows as they are; the number says which of domain B go with those of A."""
+        others = np.arange(len(samples)) + number // MOST_SKIES
+        targets = self._of["target"][others % len(self._of["target"])]
+        ways = [0] * len(samples)
+        return _both(
+            self._domain("source", samples, ways, device),
+            self._domain("target", targets, ways, device),
+        )
+
+    def _domain(self, side: str, samples: Samples, ways: list[int], device: torch.device) -> Batch:
+        values, valid = read(self._deal.packed, side, samples, ways, device)
+        return {"values": values, "weight": weight_of(valid)}
+
+
+def having(packed: PackedChips, samples: Samples, sides: Sequence[str]) -> Samples:
+    """Return those of the samples that have every one of these sides.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = samples[np.all([packed.has(side)[samples] for side in sides], axis=0)]
+    if not len(found):
+        what = "pair" if {"source", "target"} <= set(sides) else f"{' and '.join(sides)} side"
+        held = [name for name in packed.sides if packed.has(name)[samples].any()]
+        raise DataError(
+            f"{packed.path} holds no {what} among {len(samples)} samples",
+            f"their sides are {', '.join(held)}",
+            "give both sides, or choose another dataset_type",
+        )
+    return found
+
+
+def weight_of(*valid: Tensor) -> Tensor:
+    """Return 1 where all bands of all of these (B, C, H, W) are valid, else 0; (B, 1, H, W)."""
+    return torch.cat(valid, 1).all(1, keepdim=True).float()
+
+
+def colours_of(bands: Sequence[str]) -> list[int]:
+    """Return the channels of red, green and blue.
+
+    Raises:
+        DataError: one of them is missing.
+    """
+    for names in COLOURS:
+        if set(names) <= set(bands):
+            return [list(bands).index(name) for name in names]
+    raise DataError(
+        f"target bands {', '.join(bands)}",
+        f"colour is {' or '.join(', '.join(names) for names in COLOURS)}",
+        "name the bands with bands=, or choose another dataset_type",
+    )
+
+
+def _both(a: Batch, b: Batch) -> Batch:
+    return {
+        "pixels": a["values"],
+        "target": b["values"],
+        "weight": a["weight"],
+        "weight_b": b["weight"],
+    }

@@ -1,0 +1,70 @@
+"""split: which samples are trained on and which are held out, by place."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from geodecloud.errors import DataError, OptionError
+from geodecloud.learn.packed import Flags, PackedChips
+
+Samples = npt.NDArray[np.intp]
+
+
+def split(
+    packed: PackedChips, *, val_split_pct: float = 0.1, fold: int | None = None, seed: int = 42
+) -> tuple[Samples, Samples]:
+    """Return the samples to train on and to validate with; a place is never in both.
+
+    With ``fold`` the table of splits decides, else places are drawn by seed until they hold
+    ``val_split_pct`` of the samples: of each domain, where no sample has two sides. A sample that
+    reaches into a place that is held out is in neither part.
+
+    Raises:
+        DataError: there is but one place, or the fold is empty.
+    """
+    every = np.arange(len(packed))
+    if fold is not None:
+        held_out = packed.fold == fold
+        if held_out.any() and not held_out.all():
+            return every[~held_out], every[held_out]
+        raise DataError(
+            f"fold {fold} holds {held_out.sum()} of {len(packed)} samples",
+            f"folds here are {sorted(set(packed.fold.tolist()))}",
+            "choose one of them, or pack with a table of splits",
+        )
+    if not 0 < val_split_pct < 1:
+        raise OptionError(
+            f"val_split_pct is {val_split_pct}", "it is a share between 0 and 1", "try 0.1"
+        )
+    drawn = np.random.default_rng(seed).permutation(np.unique(packed.place))
+    held = np.concatenate(
+        [_held_out(packed, part, drawn, val_split_pct) for part in _domains(packed)]
+    )
+    is_valid = np.isin(packed.place, held)
+    reaches_in = np.isin(packed.touches, held).any(1)
+    return every[~is_valid & ~reaches_in], every[is_valid]
+
+
+def _domains(packed: PackedChips) -> list[Flags]:
+    """The samples of each domain where no sample has both sides; else all of them."""
+    source, target = packed.has("source"), packed.has("target")
+    if source.any() and target.any() and not (source & target).any():
+        return [source, target]
+    return [np.ones(len(packed), bool)]
+
+
+def _held_out(
+    packed: PackedChips, part: Flags, drawn: npt.NDArray[np.int32], share: float
+) -> npt.NDArray[np.int32]:
+    """The first of the places drawn that hold this share of a part, though never all."""
+    counts = np.bincount(packed.place[part], minlength=int(packed.place.max()) + 1)
+    places = drawn[counts[drawn] > 0]
+    if len(places) < 2:
+        raise DataError(
+            f"{packed.path} holds {part.sum()} samples of one place",
+            "training and validation are split by place: two are needed",
+            "give more scenes, or larger ones",
+        )
+    enough = int(np.searchsorted(np.cumsum(counts[places]), share * part.sum()))
+    return places[: min(len(places) - 1, 1 + enough)]
