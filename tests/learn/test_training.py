@@ -6,81 +6,20 @@ import copy
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from geodecloud.errors import OptionError, TrainingError
 from geodecloud.learn import keeper
-from geodecloud.learn.plan import SCHEDULES, Phase, Plan
+from geodecloud.learn.plan import SCHEDULES, Phase
 from geodecloud.learn.state import STATE_JSON
 from geodecloud.learn.training import find_lr, fit
 from geodecloud.progress import Cancelled, Progress
 from tests.learn.conftest import small_model
-
-
-class Line:
-    """A system of one network that learns y = 2x; dropout makes it draw random numbers."""
-
-    def __init__(self, seed: int = 0) -> None:
-        torch.manual_seed(seed)
-        body = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Dropout(0.2), nn.Conv2d(4, 1, 1))
-        self.networks = {"line": body}
-        self.phases = (Phase("line", ("line",)),)
-        self.averaged = ("line",)
-        self.memory: dict[str, torch.Tensor] = {"pool": torch.zeros(2)}
-        self.bounds: dict[str, tuple[float, float]] = {}
-        self.explode_at: int | None = None
-        self.n_steps = 0
-        self.epochs_seen: list[int] = []
-
-    def losses(self, phase, batch, carried):
-        self.n_steps += 1
-        loss = ((self.networks["line"](batch["x"]) - 2 * batch["x"]) ** 2).mean()
-        self.memory["pool"] = self.memory["pool"] + 1
-        if self.explode_at is not None and self.n_steps > self.explode_at:
-            loss = loss * float("nan")
-        return {"loss": loss}, {}
-
-    def on_epoch(self, out, epoch):
-        self.epochs_seen.append(epoch)
-
-    def configuration(self):
-        return {"system": "line", "channels": self.networks["line"][0].out_channels}
-
-
-class Numbers:
-    """Batches of a plane of numbers, by step."""
-
-    def at(self, step: int, device: torch.device) -> dict[str, torch.Tensor]:
-        random = torch.Generator().manual_seed(step)
-        return {"x": torch.rand(3, 1, 4, 4, generator=random).to(device)}
-
-
-def plan(**changed: object) -> Plan:
-    options = {"epochs": 3, "steps_per_epoch": 4, "lr": 0.05, "device": "cpu", **changed}
-    return Plan(**options)
-
-
-def weights(system) -> dict[str, torch.Tensor]:
-    return {
-        f"{name}.{key}": tensor.clone()
-        for name, network in system.networks.items()
-        for key, tensor in network.state_dict().items()
-    }
-
-
-def stop_after(n_steps: int):
-    def listener(progress: Progress) -> None:
-        if progress.done >= n_steps:
-            raise Cancelled
-
-    return listener
+from tests.learn.line import Line, Numbers, plan, stop_after, weights
 
 
 def test_the_losses_fall() -> None:
@@ -130,37 +69,6 @@ def test_a_gan_resumes_bit_for_bit(data, tmp_path: Path, monkeypatch: pytest.Mon
         )
     resumed = small_model(data, seed=5)
     resumed.fit(**options, out=tmp_path, resume=True)
-    for name, tensor in weights(whole).items():
-        assert torch.equal(tensor, weights(resumed)[name]), name
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from geodecloud.learn.training import fit
-from tests.learn.test_training import Line, Numbers, plan
-def listener(progress):
-    if progress.done >= 6:
-        os.kill(os.getpid(), signal.SIGKILL)
-from geodecloud.learn import keeper
-keeper.REPORT_STEPS = 1
-fit(Line(), Numbers(), plan(checkpoint_seconds=0.0), out=Path(sys.argv[1]), listener=listener)
-"""
-
-
-@pytest.mark.slow
-def test_kill_minus_nine_leaves_a_state_to_go_on_from(tmp_path: Path) -> None:
-    repository = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path)],
-        check=False,
-        cwd=repository,
-        env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == -signal.SIGKILL
-    whole, resumed = Line(), Line()
-    fit(whole, Numbers(), plan())
-    fit(resumed, Numbers(), plan(), out=tmp_path, resume=True)
     for name, tensor in weights(whole).items():
         assert torch.equal(tensor, weights(resumed)[name]), name
 
