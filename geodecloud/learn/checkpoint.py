@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -19,7 +19,17 @@ from geodecloud import __version__
 from geodecloud.errors import ModelError, OutputError
 from geodecloud.learn.networks import build_network
 from geodecloud.learn.state import write_atomically
-from geodecloud.run.package import CARD, WEIGHTS, Direction, FileEntry, ModelCard, Package
+from geodecloud.run.exchange import package_files
+from geodecloud.run.files import archive_bytes
+from geodecloud.run.package import (
+    ARCHIVE_SUFFIX,
+    CARD,
+    WEIGHTS,
+    Direction,
+    FileEntry,
+    ModelCard,
+    Package,
+)
 
 OPSET = 18
 """Of the graphs: the oldest that the exporter writes without converting, so the widest read."""
@@ -31,18 +41,22 @@ def save_package(
     card: Mapping[str, Any],
     directions: Mapping[str, Mapping[str, Any]],
     *,
+    also: Collection[Literal["dlpk", "mlm"]] = (),
     overwrite: bool = False,
 ) -> ModelCard:
     """Write a model package, whole or not at all, and return its card.
 
     Convolution weights are rounded to half precision, in ``weights.safetensors`` and in the
-    graphs alike, so that every engine computes with the same numbers; norms stay whole.
+    graphs alike, so that every engine computes with the same numbers; norms stay whole. Beside
+    them lie the definition as ArcGIS has it (``<name>.emd``) and a model card in Markdown. The same
+    model gives the same bytes.
 
     Args:
         folder: the package; its name is the model's.
         networks: the network of each direction.
         card: fields of ``ModelCard`` besides directions, files and versions.
         directions: fields of ``Direction`` besides name and graph, for each network.
+        also: "dlpk" for all of it in one file, ``<name>.dlpk``; "mlm" for a STAC item.
         overwrite: replace a package that is there.
 
     Raises:
@@ -75,7 +89,14 @@ def save_package(
         },
         versions={"geodecloud": __version__, "torch": str(torch.__version__)},
     )
-    _publish(folder, files, whole)
+    contents = package_files(whole, files)
+    if "mlm" in also:
+        from geodecloud.run.mlm import ITEM, mlm_item
+
+        contents[ITEM] = mlm_item(whole)
+    if "dlpk" in also:
+        contents[f"{whole.name}{ARCHIVE_SUFFIX}"] = archive_bytes(contents)
+    _publish(folder, contents)
     return whole
 
 
@@ -136,25 +157,15 @@ def export_onnx(direction: Direction, weights: Mapping[str, Tensor]) -> bytes:
     copied = build_network(spec.adapter, spec.generator, spec.arguments, spec.limits)
     copied.load_state_dict({key: tensor.float() for key, tensor in weights.items()})
     copied.eval()
-    batch, rows, cols = (torch.export.Dim(name) for name in ("batch", "rows", "cols"))
-    stride = direction.stride_px
-    arguments, shapes = [], []
-    for name in direction.inputs:
-        if name == "level":
-            arguments.append(torch.zeros(2))
-            shapes.append({0: batch})
-        else:
-            n_bands = 1 if name == "mask" else len(direction.bands_in)
-            arguments.append(torch.zeros(2, n_bands, 6 * stride, 8 * stride))
-            shapes.append({0: batch, 2: stride * rows, 3: stride * cols})
+    arguments, shapes = _examples(direction)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about its own future
         program = torch.onnx.export(
             copied,
-            tuple(arguments),
+            arguments,
             input_names=list(direction.inputs),
             output_names=["answer"],
-            dynamic_shapes=tuple(shapes),
+            dynamic_shapes=shapes,
             opset_version=OPSET,
             dynamo=True,
             external_data=False,
@@ -168,6 +179,24 @@ def export_onnx(direction: Direction, weights: Mapping[str, Tensor]) -> bytes:
     _halve_constants(model)
     content: bytes = model.SerializeToString()
     return content
+
+
+def _examples(direction: Direction) -> tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]:
+    """A small array for each input, and which of its sides may be of any length."""
+    batch, rows, cols = (torch.export.Dim(name) for name in ("batch", "rows", "cols"))
+    stride = direction.stride_px
+    n_extra = len(direction.network.limits.get("low_extra", ()))
+    n_bands = {"pixels": len(direction.bands_in), "fill": len(direction.bands_out), "mask": 1}
+    arguments, shapes = [], []
+    for name in direction.inputs:
+        if name == "level":
+            arguments.append(torch.zeros(2))
+            shapes.append({0: batch})
+        else:
+            side = 6 * stride, 8 * stride
+            arguments.append(torch.zeros(2, n_bands.get(name, n_extra), *side))
+            shapes.append({0: batch, 2: stride * rows, 3: stride * cols})
+    return tuple(arguments), tuple(shapes)
 
 
 def _halve_constants(model: Any) -> None:
@@ -189,14 +218,13 @@ def _halve_constants(model: Any) -> None:
     model.graph.node.extend(nodes)
 
 
-def _publish(folder: Path, files: Mapping[str, bytes], card: ModelCard) -> None:
+def _publish(folder: Path, files: Mapping[str, bytes]) -> None:
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
         part.mkdir(parents=True)
         for name, content in files.items():
             write_atomically(part / name, content)
-        write_atomically(part / CARD, (card.model_dump_json(indent=1) + "\n").encode())
         old = folder.with_name(f"{folder.name}.old.part")
         if folder.exists():
             folder.replace(old)

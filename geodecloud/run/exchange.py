@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-from geodecloud.errors import OutputError
-from geodecloud.geo.publish import refuse_existing
 from geodecloud.run.card import describe
-from geodecloud.run.files import write_archive
+from geodecloud.run.files import archive_bytes
 from geodecloud.run.package import CARD, EMD_SUFFIX, WEIGHTS, Direction, ModelCard, Package
 
 README = "README.md"
@@ -31,29 +26,14 @@ def package_files(card: ModelCard, contents: Mapping[str, bytes]) -> dict[str, b
     }
 
 
-def write_dlpk(package: Package, path: Path, *, overwrite: bool = False) -> Path:
-    """Write a package as one ZIP file, the same bytes for the same model; return its path.
+def dlpk_bytes(package: Package) -> bytes:
+    """Return a package as one ZIP file: its folder, the same bytes for the same model.
 
     Raises:
-        OutputError: the file exists, or cannot be written.
         ModelError: a file of the package is damaged.
     """
-    refuse_existing(path, overwrite)
     contents = {name: package.read(name) for name in package.card.files}
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write_archive(part, package_files(package.card, contents))
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written ({error.strerror})",
-            "the right to write, and room on the disk",
-            "choose another folder, or free some space",
-        ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-    return path
+    return archive_bytes(package_files(package.card, contents))
 
 
 def definition(card: ModelCard) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import stat
 import zipfile
 import zlib
@@ -116,18 +117,20 @@ class ArchiveFiles:
             raise ValueError(str(error) or "cut short") from error
 
 
-def write_archive(path: Path, contents: Mapping[str, bytes]) -> None:
-    """Write a ZIP archive that is the same, byte for byte, for the same contents.
+def archive_bytes(contents: Mapping[str, bytes]) -> bytes:
+    """Return a ZIP archive that is the same, byte for byte, for the same contents.
 
     Nothing is compressed: weights hardly shrink, and what a compressor makes of them changes
     with its version.
     """
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(contents):
             entry = zipfile.ZipInfo(name, ARCHIVE_DATE)
             entry.create_system = 3  # Unix, wherever it is written
             entry.external_attr = (stat.S_IFREG | 0o644) << 16
             archive.writestr(entry, contents[name])
+    return written.getvalue()
 
 
 def _check_size(place: Path, entries: list[zipfile.ZipInfo]) -> None:

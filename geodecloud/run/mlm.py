@@ -21,6 +21,7 @@ from pystac.extensions.raster import DataType
 from geodecloud.run.exchange import README
 from geodecloud.run.package import WEIGHTS, Direction, ModelCard
 
+ITEM = "stac-item.json"
 EARTH = [-180.0, -90.0, 180.0, 90.0]
 ALWAYS = {"start_datetime": "1900-01-01T00:00:00Z", "end_datetime": "9999-12-31T23:59:59Z"}
 """A model lies nowhere and at no time: the whole Earth and all dates, as the extension advises."""
@@ -83,8 +84,9 @@ def mlm_item(card: ModelCard) -> bytes:
 
 def _inputs(card: ModelCard, way: Direction) -> Iterator[ModelInput]:
     for name in way.inputs:
-        bands = list(way.bands_in) if name in ("pixels", "fill") else []
-        n_channels = len(bands) or (1 if name == "mask" else -1)
+        usual = way.bands_in if name in ("pixels", "fill") else ()
+        bands = list(way.extras.get(name, usual))
+        n_channels = len(bands) or 1
         shape = [-1] if name == "level" else [-1, n_channels, -1, -1]
         yield ModelInput.create(
             name=_named(card, way, name),

@@ -60,7 +60,7 @@ class Network(_Part):
     adapter: Word
     generator: Word
     arguments: dict[Word, Scalar | tuple[int | float | str, ...]] = Field(default_factory=dict)
-    limits: dict[Literal["low", "high", "low_out", "high_out"], Limits]
+    limits: dict[Literal["low", "high", "low_out", "high_out", "low_extra", "high_extra"], Limits]
 
 
 class Direction(_Part):
@@ -72,6 +72,7 @@ class Direction(_Part):
         graph: its file in ONNX, None where there is none.
         inputs: what it wants of a request, in order: "pixels", "mask", "fill", "level", or the
             name of an extra.
+        extras: names of the bands of each extra.
         sensor_in, sensor_out: names of the sensors, for the units.
         stride_px, halo_px: as a translator has them.
     """
@@ -80,6 +81,7 @@ class Direction(_Part):
     network: Network
     graph: Word | None = None
     inputs: Words
+    extras: dict[Word, Words] = Field(default_factory=dict)
     sensor_in: Word
     bands_in: Words
     sensor_out: Word
