@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, Self
 
 from geodecloud.errors import InputError
-from geodecloud.sky.light import Light, seen_from_above, shadow_strength
-from geodecloud.sky.perlin import (
-    Array,
-    HashGradients,
-    Places,
-    array_module,
-    constant,
-    layered_noise,
-)
-from geodecloud.sky.skies import TYPES, Skies, Sky, random_skies
+from geodecloud.sky.arrays import Array, array_module, is_on_cpu
+from geodecloud.sky.field import CELLS_M, LEAST_DEPTH, depth_at, heights, per_pixel
+from geodecloud.sky.ground import WarpedPlaces
+from geodecloud.sky.kinds import TYPES
+from geodecloud.sky.light import Light, parallax_of, seen_from_above, shadow_strength
+from geodecloud.sky.perlin import Places
+from geodecloud.sky.skies import Skies, random_skies
+from geodecloud.sky.sky import Sky
 
 __all__ = [
     "CELLS_M",
@@ -30,25 +29,14 @@ __all__ = [
     "random_skies",
 ]
 
-CELLS_M = tuple(40960.0 / 2**i for i in range(12))
-"""Cells of the twelve octaves of every sky, in metres: from weather fronts to two pixels."""
-
-_BILLOWED = (5, 6, 7, 8)  # octaves that may billow: 1280 to 160 m
-_SMOOTH = tuple(i for i in range(len(CELLS_M)) if i not in _BILLOWED)
-
 THICK_OPTICAL_DEPTH = 7.0
 """From here on less than a tenth of the ground's contrast comes through a cloud of drops."""
 
-_LEAST = 0.02  # an optical depth or a shadow below this changes less than a sensor's noise
-# One octave of noise: its standard deviation (the integral of the fade and its slopes), the mean
-# of its absolute value (measured), and what that adds to the variance.
-_DEVIATION = 0.2157108
-_MEAN_ABSOLUTE = 0.1762
-_ABSOLUTE_VARIANCE = 1 - (_MEAN_ABSOLUTE / _DEVIATION) ** 2
-_BROAD_FALL = 1.0  # amplitude of octaves coarser than the clouds, by halving of the frequency
 _RELIEF_M = 120.0  # a cloud's lit side is told from this far towards the sun
 _MOST_RELIEF = 0.4
 _PENUMBRA = 0.03  # blur of a shadow by height: the sun's disc, and light scattered at the rim
+_TRACK_DEG = 193.0  # where Sentinel-2 flies by day, clockwise from north
+_CHIPS_AT_ONCE = 16  # what a processor's cache holds of them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,25 +59,50 @@ class Truth:
     is_thick: Array
     is_shadow: Array
 
+    @classmethod
+    def of(cls, depth: Array, strength: Array) -> Self:
+        """Return what these two say, each (B, 1, H, W)."""
+        is_cloud, is_thick = depth > 0, depth >= THICK_OPTICAL_DEPTH
+        is_shadow = (strength > 0) & ~is_cloud
+        return cls(depth, strength, is_cloud & ~is_thick, is_thick, is_shadow)
 
-def optical_depth(sky: Sky | Skies, places: Places) -> Array:
+
+class Overhead(NamedTuple):
+    """One layer of a sky over the pixels: float32 (B, 1, H, W), or a plane for each band.
+
+    ``depth`` is the clouds' above, ``shading`` that of those before the sun.
+    """
+
+    depth: Array
+    shading: Array
+    relief: Array
+
+
+def optical_depth(sky: Sky | Skies, places: Places | WarpedPlaces) -> Array:
     """Return the optical depth at 550 nm straight down: float32 (B, 1, H, W), 0 between clouds.
 
     Args:
         sky: one for all chips, or one for each.
         places: where the chips lie, in metres (``step`` is the pixel size).
     """
-    skies = _one_each(sky, places)
-    return _depth_at(_heights(skies, places, skies.height_m * 0.0), skies)
+
+    def depth_of(skies: Skies) -> Array:
+        def look(here: Places) -> tuple[Array, ...]:
+            return (depth_at(heights(skies, here, skies.height_m * 0.0), skies),)
+
+        return places.seen(look)[0]
+
+    return sum(depth_of(skies) for skies in _layers(sky, places))
 
 
 def apply_sky(
     reflectance: Array,
     wavelengths_nm: Sequence[float],
     sky: Sky | Skies,
-    places: Places,
+    places: Places | WarpedPlaces,
     *,
     is_toa: Array | bool = False,
+    around: Array | None = None,
 ) -> tuple[Array, Truth]:
     """Return the ground as it looks under the sky, and the truth about the sky.
 
@@ -102,120 +115,157 @@ def apply_sky(
         sky: one for all chips, or one for each.
         places: where the chips lie, in metres (``step`` is the pixel size), on the same device.
         is_toa: whether reflectance is at the top of the atmosphere (L1C): for all, or (B,).
+        around: (B, C, H, W) what the ground around each pixel looks like, see ``ground_around``:
+            clouds blur the ground into it. None: they blur it into green land.
 
     Raises:
         InputError: shapes that do not belong together.
     """
     _check_shapes(reflectance, wavelengths_nm, places)
-    xp, skies = array_module(reflectance), _one_each(sky, places)
-    depth, shading_depth, relief = _sky_over(skies, places)
-    strength = shadow_strength(shading_depth, skies.sun_elevation_deg)
-    strength = xp.where(strength < _LEAST, 0.0, strength)
-    light = Light.of(wavelengths_nm, skies.angstrom, skies.sun_elevation_deg, is_toa)
-    cloudy = seen_from_above(reflectance, light, depth, strength, relief)
-    cloudy = xp.asarray(cloudy, dtype=reflectance.dtype)
-    is_cloud, is_thick = depth > 0, depth >= THICK_OPTICAL_DEPTH
-    is_shadow = (strength > 0) & ~is_cloud
-    truth = Truth(depth, strength, is_cloud & ~is_thick, is_thick, is_shadow)
-    return xp.where(is_cloud | is_shadow, cloudy, reflectance), truth
+    if not isinstance(sky, Skies) or isinstance(places, WarpedPlaces):
+        layers = _layers(sky, places)
+        return _laid_over(reflectance, wavelengths_nm, layers, places, is_toa, around)
+    xp, cloudy, truths = array_module(reflectance), reflectance, []
+    order: list[int] = []
+    for part in _parts(sky):
+        level = is_toa if isinstance(is_toa, bool) else is_toa[part]
+        ground = None if around is None else around[part]
+        seen, truth = _laid_over(
+            reflectance[part], wavelengths_nm, (sky.of_chips(part),), places.of_chips(part), level,
+            ground,
+        )  # fmt: skip
+        if isinstance(part, slice):
+            return seen, truth
+        cloudy = xp.zeros_like(reflectance) if cloudy is reflectance else cloudy
+        cloudy[part] = seen
+        truths.append(truth)
+        order += part
+    back = sorted(range(len(order)), key=order.__getitem__)
+    planes = (
+        xp.concat([getattr(truth, each.name) for truth in truths], 0)[back]
+        for each in fields(Truth)
+    )
+    return cloudy, Truth(*planes)
 
 
-def _sky_over(skies: Skies, places: Places) -> tuple[Array, Array, Array]:
+def _parts(skies: Skies) -> list[slice] | list[list[int]]:
+    """Return how a batch is best cut: like with like, a cache full at a time; a GPU takes all."""
+    n_chips = len(skies.seed)
+    if n_chips <= 1 or not is_on_cpu(skies.seed):
+        return [slice(None)]
+    billows = (skies.billow != 0).tolist()
+    parts = []
+    for kind in (True, False):
+        alike = [chip for chip in range(n_chips) if billows[chip] is kind]
+        parts += [alike[i : i + _CHIPS_AT_ONCE] for i in range(0, len(alike), _CHIPS_AT_ONCE)]
+    return parts
+
+
+def _laid_over(
+    reflectance: Array,
+    wavelengths_nm: Sequence[float],
+    layers: Sequence[Skies],
+    places: Places | WarpedPlaces,
+    is_toa: Array | bool,
+    around: Array | None,
+) -> tuple[Array, Truth]:
+    """Return the ground under layers of cloud, the lowest first, and the truth."""
+    xp = array_module(reflectance)
+    cloudy, depth, lit = reflectance, None, None
+    for skies in layers:
+        overhead = _overhead(skies, places, wavelengths_nm)
+        strength = shadow_strength(overhead.shading, skies.sun_elevation_deg)
+        strength = xp.where(strength < LEAST_DEPTH, 0.0, strength)
+        light = Light.of(
+            wavelengths_nm, skies.angstrom, skies.sun_elevation_deg, skies.height_m, is_toa
+        )
+        seen = seen_from_above(cloudy, light, overhead.depth, strength, overhead.relief, around)
+        changed = (overhead.depth > 0) | (strength > 0)
+        cloudy = xp.where(changed, xp.asarray(seen, dtype=reflectance.dtype), cloudy)
+        above = overhead.depth if overhead.depth.shape[1] == 1 else _most(overhead.depth)
+        depth = above if depth is None else depth + above
+        lit = 1 - strength if lit is None else lit * (1 - strength)
+    return cloudy, Truth.of(depth, 1 - lit)  # type: ignore[operator]
+
+
+def _most(planes: Array) -> Array:
+    """Return the largest of C planes (B, C, H, W) as (B, 1, H, W)."""
+    most = planes[:, :1]
+    for band in range(1, planes.shape[1]):
+        most = array_module(planes).maximum(most, planes[:, band : band + 1])
+    return most
+
+
+def _overhead(
+    skies: Skies, places: Places | WarpedPlaces, wavelengths_nm: Sequence[float]
+) -> Overhead:
+    """Return a layer as it hangs over the pixels, and as each band sees it where that differs."""
+    if is_on_cpu(skies.parallax) and not bool((skies.parallax != 0).any()):
+        return Overhead(*places.seen(lambda here: _looked_at(skies, here)))
+    xp, ways = array_module(skies.seed), parallax_of(wavelengths_nm)
+    track = math.radians(_TRACK_DEG)
+    n_bands, n_chips = len(ways), len(skies.seed)
+
+    def look(here: Places) -> tuple[Array, ...]:
+        # each band has chips of its own, which look at the clouds from further along the track
+        away_m = xp.concat([skies.height_m * skies.parallax * way for way in ways], 0)
+        moved = here.repeated(n_bands).moved(-math.cos(track) * away_m, math.sin(track) * away_m)
+        depth, _, relief = _looked_at(skies.repeated(n_bands), moved)
+        _, shading, _ = _looked_at(skies, here)
+
+        def by_band(field: Array) -> Array:
+            return field.reshape(n_bands, n_chips, *here.shape).swapaxes(0, 1)
+
+        return by_band(depth), shading, by_band(relief)
+
+    return Overhead(*places.seen(look))
+
+
+def _looked_at(skies: Skies, places: Places) -> tuple[Array, Array, Array]:
     """Return the depth of the clouds above, of those before the sun, and the clouds' relief.
 
-    The same field is looked at from three sides at once: straight up, up the sun's beam, and a
-    little towards the sun. Each (B, 1, H, W) float32.
+    The same field is looked at from three sides: straight up, up the sun's beam, and a little
+    towards the sun. Each (B, 1, H, W) float32.
     """
-    xp, n_chips = array_module(places.row0), len(places.row0)
-    azimuth = skies.sun_azimuth_deg * (math.pi / 180)
+    xp = array_module(skies.seed)
+    azimuth, sharp = skies.sun_azimuth_deg * (math.pi / 180), skies.height_m * 0.0
     south, east = -xp.cos(azimuth), xp.sin(azimuth)
-    away_m = skies.height_m / xp.tan(skies.sun_elevation_deg * (math.pi / 180))
-    views = [
-        (places, skies.height_m * 0.0),
-        (places.moved(south * away_m, east * away_m), skies.height_m * _PENUMBRA),
-        (places.moved(south * _RELIEF_M, east * _RELIEF_M), skies.height_m * 0.0),
-    ]
-    thrice = Skies(*(xp.concat([getattr(skies, each.name)] * 3, 0) for each in fields(Skies)))
-    everywhere = Places(
-        xp.concat([view.row0 for view, _ in views], 0),
-        xp.concat([view.col0 for view, _ in views], 0),
-        places.step,
-        places.shape,
-    )
-    heights = _heights(thrice, everywhere, xp.concat([blur_m for _, blur_m in views], 0))
-    above, sunward, beside = (heights[i * n_chips : (i + 1) * n_chips] for i in range(3))
-    slope = (above - beside) * _pixels(skies.relief)
-    shading = _depth_at(sunward, skies) * _pixels(skies.shade)
-    return _depth_at(above, skies), shading, slope / (1 + xp.abs(slope) * (1 / _MOST_RELIEF))
+    above = heights(skies, places, sharp)
+    depth = depth_at(above, skies)
+    shading = relief = above * 0.0
+    if _any(skies.shade):
+        away_m = skies.height_m / xp.tan(skies.sun_elevation_deg * (math.pi / 180))
+        sunwards = places.moved(south * away_m, east * away_m)
+        sunward = heights(skies, sunwards, skies.height_m * _PENUMBRA)
+        shading = depth_at(sunward, skies) * per_pixel(skies.shade)
+    if _any(skies.relief):
+        beside = heights(
+            skies, places.moved(south * _RELIEF_M, east * _RELIEF_M), skies.height_m * 0.0
+        )
+        slope = (above - beside) * per_pixel(skies.relief)
+        relief = slope / (1 + xp.abs(slope) * (1 / _MOST_RELIEF))
+    return depth, shading, relief
 
 
-def _heights(skies: Skies, places: Places, blur_m: Array) -> Array:
-    """Return how far the field lies above the threshold, in its standard deviations.
-
-    (B, 1, H, W) float32; ``blur_m`` (B,) is the size under which its detail fades.
-    """
-    xp, gradients = array_module(skies.seed), HashGradients(skies.seed)
-    amplitudes = _amplitudes(skies, blur_m)
-
-    def octaves(numbers: tuple[int, ...]) -> Array:
-        cells_m = {i: CELLS_M[i] for i in numbers}
-        return layered_noise(gradients, places, cells_m, amplitudes[:, list(numbers)])
-
-    height = octaves(_SMOOTH)
-    height -= skies.threshold[:, None, None]
-    for octave in _BILLOWED:
-        noise = octaves((octave,))
-        height += noise
-        xp.abs(noise, out=noise)
-        noise -= amplitudes[:, octave, None, None] * _MEAN_ABSOLUTE
-        noise *= skies.billow[:, None, None]
-        height += noise
-    return xp.asarray(height, dtype=xp.float32)[:, None]
+def _any(numbers: Array) -> bool:
+    """Whether one of (B,) numbers is not 0; taken for granted on a GPU, which had to be asked."""
+    return not is_on_cpu(numbers) or bool((numbers != 0).any())
 
 
-def _amplitudes(skies: Skies, blur_m: Array) -> Array:
-    """Return what each octave adds to a field of unit deviation: float64 (B, octaves)."""
-    xp = array_module(skies.cell_m)
-    cells_m = constant(CELLS_M, skies.cell_m)[None, :]
-    size = xp.log(cells_m) - xp.log(skies.cell_m)[:, None]
-    fall = xp.where(size > 0, _BROAD_FALL * size, -skies.roughness[:, None] * size)
-    amplitude = xp.exp(-fall)
-    may_billow = constant(tuple(float(i in _BILLOWED) for i in range(len(CELLS_M))), cells_m)
-    billow = skies.billow[:, None] * may_billow
-    variance = amplitude**2 * (1 + billow**2 * _ABSOLUTE_VARIANCE)
-    # one after another: xp.sum may add in another order in another batch
-    total = sum(variance[:, i] for i in range(len(CELLS_M)))
-    deviation = xp.sqrt(total) * _DEVIATION
-    sharp = 1 / (1 + (blur_m[:, None] / cells_m) ** 2)
-    return amplitude * sharp / deviation[:, None]
+def _layers(sky: Sky | Skies, places: Places | WarpedPlaces) -> tuple[Skies, ...]:
+    """Return one sky a chip, for each layer."""
+    return (sky,) if isinstance(sky, Skies) else sky.layers(len(places.row0), places.row0)
 
 
-def _depth_at(height: Array, skies: Skies) -> Array:
-    """Return the optical depth of clouds of this height over the threshold; 0 below it."""
-    xp = array_module(height)
-    rise = height * _pixels(1 / skies.edge)
-    rise = rise * rise
-    depth = _pixels(skies.depth) * (rise / (1 + rise)) + _LEAST
-    return xp.where(height > 0, depth, 0.0)
-
-
-def _pixels(values: Array) -> Array:
-    """Return values (B,) as float32 (B, 1, 1, 1)."""
-    xp = array_module(values)
-    return xp.asarray(values, dtype=xp.float32)[:, None, None, None]
-
-
-def _one_each(sky: Sky | Skies, places: Places) -> Skies:
-    """Return one sky a chip."""
-    return sky if isinstance(sky, Skies) else Skies.of(sky, len(places.row0), places.row0)
-
-
-def _check_shapes(reflectance: Array, wavelengths_nm: Sequence[float], places: Places) -> None:
+def _check_shapes(
+    reflectance: Array, wavelengths_nm: Sequence[float], places: Places | WarpedPlaces
+) -> None:
     """Refuse chips that their bands or places do not fit."""
+    shape: tuple[Any, ...] = tuple(reflectance.shape)
     expected = (len(places.row0), len(wavelengths_nm), *places.shape)
-    if tuple(reflectance.shape) != expected:
+    if shape != expected:
         raise InputError(
-            f"reflectance of shape {tuple(reflectance.shape)}",
+            f"reflectance of shape {shape}",
             f"chips, wavelengths and places make {expected}",
             "pass one wavelength a band and one place a chip",
         )

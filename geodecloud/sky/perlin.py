@@ -1,52 +1,27 @@
 """Gradient noise addressed by (seed, octave, lattice cell): batched, endless, on any device.
 
-Octaves of B windows are small matrix products over the nodes of their lattices, two for each
-size of lattice. All factors are whole numbers whose products and sums stay below 2**53, so that
-float64 adds them without rounding, in whatever order: a place has the same noise, bit for bit, in
-every window that holds it, in every batch, in numpy and torch, on every device.
+Octaves of B windows are small matrix products over the nodes of their lattices: across, one for
+each size of lattice, and down, one for all octaves and sixteen rows. All factors are whole numbers
+whose products and sums stay below 2**53, so that float64 adds them without rounding, in whatever
+order: a place has the same noise, bit for bit, in every window that holds it, in every batch, in
+numpy and torch, on every device.
 """
 
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import groupby
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Protocol, Self
 
-Array: TypeAlias = Any
-"""An array of numpy, torch or any other module of the array API, on any device."""
+from geodecloud.sky.arrays import Array, array_module, columns, constant
+from geodecloud.sky.lattice import BLOCK_PX, WEIGHT_ONE, Axis, Lattice, lattice_under
 
 _MASK = 0xFFFFFFFF
 _PIXEL_ONE = 2.0**16  # what counts as 1 among the whole numbers: of starts in pixels,
-_WEIGHT_ONE = 2.0**20  # of weights,
 _GRADIENT_ONE = 2.0**8  # of gradients,
 _LINE_ONE = 2.0**26  # and of gradients weighted across
-
-
-def array_module(array: Array) -> Any:
-    """Return the module of functions that this array belongs to, without importing it."""
-    if hasattr(array, "__array_namespace__"):
-        return array.__array_namespace__()
-    # torch has the names but not the method; who holds a tensor has imported it
-    return sys.modules[
-        next(name for kind in type(array).__mro__ if (name := kind.__module__) == "torch")
-    ]
-
-
-@lru_cache(maxsize=128)
-def _constant(values: Any, dtype: str, module: Any, device: Any) -> Array:
-    return module.asarray(values, dtype=getattr(module, dtype), device=device)
-
-
-def constant(values: Any, like: Array, dtype: str = "float64") -> Array:
-    """Return nested tuples of numbers as an array beside ``like``, which nobody may write to.
-
-    Kept once made: each copy to a GPU would make it wait.
-    """
-    return _constant(values, dtype, array_module(like), like.device)
 
 
 def _mix(word: Array) -> Array:
@@ -116,6 +91,20 @@ class Places:
             start = xp.round(start * _PIXEL_ONE) * (1 / _PIXEL_ONE)
             object.__setattr__(self, name, start)
 
+    def seen(self, look: Callable[[Places], tuple[Array, ...]]) -> tuple[Array, ...]:
+        """Return what is seen from here."""
+        return look(self)
+
+    def of_chips(self, part: slice | list[int]) -> Self:
+        """Return the places of a part of the chips."""
+        return replace(self, row0=self.row0[part], col0=self.col0[part])
+
+    def repeated(self, times: int) -> Self:
+        """Return the places of a batch that follows itself so many times."""
+        xp = array_module(self.row0)
+        row0, col0 = (xp.concat([start] * times, 0) for start in (self.row0, self.col0))
+        return replace(self, row0=row0, col0=col0)
+
     def window(self, row: int, col: int, shape: tuple[int, int]) -> Self:
         """Return the places of a part: noise(places.window(...)) == noise(places)[part]."""
         return replace(self, row0=self.row0 + row, col0=self.col0 + col, shape=shape)
@@ -134,10 +123,13 @@ class Gradients(Protocol):
     def phases(self, octaves: Array) -> tuple[Array, Array]:
         """Return how far the lattice of each octave (O,) is pushed, in cells: two of (B, O)."""
 
-    def __call__(self, octaves: Array, rows: Array, cols: Array) -> Array:
-        """Return gradients (B, O, 2, rows, cols) in 256ths, row part first.
+    def __call__(
+        self, octaves: Array, rows: Array, cols: Array, lattice: Lattice
+    ) -> tuple[Array, Array]:
+        """Return row and col parts of gradients in 256ths: float64 (B, nodes of the lattice) each.
 
-        ``rows`` (B, O, rows) and ``cols`` (B, O, cols) are the int64 numbers of the nodes.
+        ``octaves`` (rows,) are the octaves' numbers, ``rows`` (B, rows) and ``cols`` (B, cols) the
+        int64 numbers of the nodes along the axes.
         """
 
 
@@ -158,10 +150,13 @@ class HashGradients:
         row = xp.asarray(word >> 16, dtype=xp.float64) * 2.0**-16
         return row, xp.asarray(word & 0xFFFF, dtype=xp.float64) * 2.0**-16
 
-    def __call__(self, octaves: Array, rows: Array, cols: Array) -> Array:
-        """Return gradients (B, O, 2, rows, cols) in 256ths."""
-        row_word = hash_words(self.seeds[:, None, None], octaves[:, None], rows)
-        word = _mix(row_word[..., :, None] ^ (cols & _MASK)[..., None, :])
+    def __call__(
+        self, octaves: Array, rows: Array, cols: Array, lattice: Lattice
+    ) -> tuple[Array, Array]:
+        """Return row and col parts of gradients in 256ths."""
+        row_word = hash_words(self.seeds[:, None], octaves, rows)
+        word = columns(row_word, lattice.row_of) ^ columns(cols & _MASK, lattice.col_of)
+        word = _mix(word)
         word &= 0xFF
         return _looked_up(_DIRECTIONS, word)
 
@@ -181,18 +176,20 @@ class TableGradients:
         zero = octaves[None, :] * 0.0
         return zero, zero
 
-    def __call__(self, octaves: Array, rows: Array, cols: Array) -> Array:
-        """Return gradients (B, O, 2, rows, cols) in 256ths; the same for each octave."""
+    def __call__(
+        self, octaves: Array, rows: Array, cols: Array, lattice: Lattice
+    ) -> tuple[Array, Array]:
+        """Return row and col parts of gradients in 256ths; the same for each octave."""
         table = constant(_PERMUTATION, rows, "int64")
-        word = table[((rows & 0xFF) + self.base) & 0xFF][..., :, None]
-        word = table[(word + (cols & 0xFF)[..., None, :] + self.base) & 0xFF]
-        return _looked_up(_CORNERS, table[word] & 0xF)
+        row_word = table[((rows & 0xFF) + self.base) & 0xFF]
+        word = columns(row_word, lattice.row_of) + columns(cols & 0xFF, lattice.col_of)
+        return _looked_up(_CORNERS, table[table[(word + self.base) & 0xFF]] & 0xF)
 
 
-def _looked_up(parts: tuple[tuple[float, ...], ...], index: Array) -> Array:
-    """Return two tables at index (B, O, rows, cols), as float64 (B, O, 2, rows, cols)."""
-    start_of_part = constant((0, len(parts[0])), index, "int64")[:, None, None]
-    return constant(parts[0] + parts[1], index)[index[:, :, None] + start_of_part]
+def _looked_up(parts: tuple[tuple[float, ...], ...], index: Array) -> tuple[Array, Array]:
+    """Return two tables at index (B, nodes), as float64."""
+    row, col = (constant(part, index)[index] for part in parts)
+    return row, col
 
 
 def layered_noise(
@@ -202,8 +199,8 @@ def layered_noise(
 
     Args:
         gradients: what stands at the nodes.
-        places: where the noise is wanted. The work for a pixel grows with the longer side of the
-            window over the cell: windows of 64 to 256 pixels are the cheapest.
+        places: where the noise is wanted. The work for a pixel grows with the window's width over
+            the cell: windows of 64 to 256 pixels are the cheapest.
         cells: by number of octave the size of its cell, in the unit of ``places.step``.
         amplitudes: (B, len(cells)) or (1, len(cells)) float64; they add up to 64 at the most.
 
@@ -211,98 +208,61 @@ def layered_noise(
         (B, H, W) float64.
     """
     xp, (height, width) = array_module(places.row0), places.shape
+    n_chips, n_rows = len(places.row0), -(-height // BLOCK_PX) * BLOCK_PX
+    sizes = tuple(cells.values())
     numbers = constant(tuple(cells), places.row0, "int64")
-    per_unit = constant(tuple(1 / cell for cell in cells.values()), places.row0)
+    per_unit = constant(tuple(1 / size for size in sizes), places.row0)
+    lattice = lattice_under((n_rows, width), places.step, sizes, xp, places.row0.device)
     row_phase, col_phase = gradients.phases(numbers)
-    down = _Axis.of(places.row0, height, places.step, per_unit, row_phase)
-    across = _Axis.of(places.col0, width, places.step, per_unit, col_phase)
-    scale = amplitudes * (_LINE_ONE / (_GRADIENT_ONE * _WEIGHT_ONE))
-
-    def n_nodes(cell: float) -> tuple[int, int]:
-        # six at least, so that coarse octaves go together: fewer and larger steps
-        rows, cols = (int((n - 1) * places.step / cell) + 3 for n in places.shape)
-        return max(rows, 6), max(cols, 6)
-
-    total: Array = None
-    start = 0
-    for (n_rows, n_cols), group in groupby(cells.values(), n_nodes):
-        part = slice(start, start := start + len(list(group)))
-        nodes = gradients(numbers[part], down.nodes(part, n_rows), across.nodes(part, n_cols))
-        # Row parts of gradients take the weight across and the slope down, col parts the slope
-        # across and the weight down: first lines (B, O, 2, rows, W), then all of them in one sum.
-        lines = nodes @ across.factors(part, n_cols, slope_of=1)
-        lines *= scale[:, part, None, None, None]
-        xp.round(lines, out=lines)
-        factors = down.factors(part, n_rows, slope_of=0).reshape(len(lines), -1, height)
-        noise = factors.swapaxes(1, 2) @ lines.reshape(len(lines), -1, width)
-        if total is None:
-            total = noise
-        else:
-            total += noise
-    total *= 1 / (_LINE_ONE * _WEIGHT_ONE)
-    return total
+    down = Axis.of(places.row0, n_rows, places.step, per_unit, row_phase)
+    across = Axis.of(places.col0, width, places.step, per_unit, col_phase)
+    rows = columns(down.first, lattice.rows.octave) + lattice.rows.node
+    cols = columns(across.first, lattice.cols.octave) + lattice.cols.node
+    nodes = gradients(numbers[lattice.rows.octave], rows, cols, lattice)
+    scale = amplitudes * (_LINE_ONE / (_GRADIENT_ONE * WEIGHT_ONE))
+    lines = _lines(nodes, across.factors(lattice.cols, slopes_first=False), scale, lattice)
+    # Row parts of gradients take the weight across and the slope down, col parts the slope across
+    # and the weight down.
+    blocks, first = down.in_blocks()
+    at = first[:, :, lattice.block.line_octave] + lattice.block_line
+    # where a block's last lines lie behind the octave's own, their factors are zero
+    at = xp.clip(at, None, lattice.rows.n_lines - 1)
+    at = at + xp.arange(n_chips, device=at.device)[:, None, None] * lattice.rows.n_lines
+    near = lines.reshape(-1, width)[at.reshape(-1)].reshape(len(blocks.cell), -1, width)
+    noise = blocks.factors(lattice.block, slopes_first=True).swapaxes(1, 2) @ near
+    noise *= 1 / (_LINE_ONE * WEIGHT_ONE)
+    return noise.reshape(n_chips, n_rows, width)[:, :height]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Axis:
-    """How the P pixels of one axis lie between the nodes of O octaves.
+def _lines(nodes: tuple[Array, Array], factors: Array, scale: Array, lattice: Lattice) -> Array:
+    """Return gradients weighted across: whole float64 numbers (B, lines of rows, W).
 
-    Args:
-        first: (B, O, 1) float64, the number of the first node.
-        cell: (B, O, P) int64, the node before each pixel, counted from the first.
-        weights: (B, O, P) whole float64 numbers each, of the node before and of the one after:
-            the quintic fade of Perlin (2002); both add up to one exactly.
-        slopes: the same, of the weights times the way from their nodes.
+    Octaves with as many nodes go together. ``scale`` (B or 1, octaves) holds their amplitudes.
     """
+    xp, (n_chips, _, width) = array_module(factors), factors.shape
+    shape = (n_chips, lattice.rows.n_lines, width)
+    lines = xp.zeros(shape, dtype=factors.dtype, device=factors.device)
+    node = col = row = 0
+    for octaves, n_rows, n_cols in _alike(lattice):
+        n = octaves.stop - octaves.start
+        part = factors[:, col : (col := col + 2 * n * n_cols)]
+        part = part.reshape(n_chips, n, 2, n_cols, width)
+        here = slice(node, node := node + n * n_rows * n_cols)
+        target = lines[:, row : (row := row + 2 * n * n_rows)]
+        target = target.reshape(n_chips, n, 2, n_rows, width)
+        for side, gradients in enumerate(nodes):
+            square = gradients[:, here].reshape(n_chips, n, n_rows, n_cols)
+            target[:, :, side] = square @ part[:, :, side]
+        target *= scale[:, octaves, None, None, None]
+    return xp.round(lines)
 
-    first: Array
-    cell: Array
-    weights: tuple[Array, Array]
-    slopes: tuple[Array, Array]
 
-    @classmethod
-    def of(cls, start: Array, n_pixels: int, step: float, per_unit: Array, phase: Array) -> Self:
-        """Return the axis of pixels from ``start`` (B,), with lattices pushed by phase (B, O).
-
-        Products only: on a GPU torch divides by a number as it likes, by its inverse.
-        """
-        xp = array_module(start)
-        pixels = start[:, None] + xp.arange(n_pixels, dtype=xp.float64, device=start.device)
-        into = (pixels * step)[:, None, :] * per_unit[:, None] + phase[:, :, None]
-        cell = xp.floor(into)
-        into -= cell
-        after = into * 6
-        after -= 15
-        after *= into
-        after += 10
-        for _ in range(3):
-            after *= into
-        after = xp.round(after * _WEIGHT_ONE)
-        before = _WEIGHT_ONE - after
-        slopes = xp.round(before * into), xp.round(after * (into - 1))
-        first = cell[:, :, :1]
-        return cls(first, xp.asarray(cell - first, dtype=xp.int64), (before, after), slopes)
-
-    def nodes(self, part: slice, n_nodes: int) -> Array:
-        """Return the numbers of the nodes of a part of the octaves: int64 (B, O, n_nodes)."""
-        xp, first = array_module(self.first), self.first[:, part]
-        return xp.asarray(first, dtype=xp.int64) + xp.arange(n_nodes, device=first.device)
-
-    def factors(self, part: slice, n_nodes: int, slope_of: int) -> Array:
-        """Return weights and slopes in their places among zeros: float64 (B, O, 2, n_nodes, P).
-
-        The slopes stand first where ``slope_of`` is 0, second where it is 1.
-        """
-        xp, cell = array_module(self.cell), self.cell[:, part]
-        n_chips, n_octaves, n_pixels = cell.shape
-        size = n_chips * n_octaves * 2 * n_nodes * n_pixels
-        spread = xp.zeros(size, dtype=xp.float64, device=cell.device)
-        every = xp.arange(n_chips * n_octaves, device=cell.device).reshape(n_chips, n_octaves, 1)
-        at = (2 * n_nodes * every + cell) * n_pixels + xp.arange(n_pixels, device=cell.device)
-        for which, pair in ((slope_of, self.slopes), (1 - slope_of, self.weights)):
-            for after, factor in enumerate(pair):
-                spread[at + (which * n_nodes + after) * n_pixels] = factor[:, part]
-        return spread.reshape(n_chips, n_octaves, 2, n_nodes, n_pixels)
+def _alike(lattice: Lattice) -> Iterator[tuple[slice, int, int]]:
+    """Yield runs of octaves with as many nodes: where they stand, and their rows and cols."""
+    start = 0
+    counts = zip(lattice.rows.counts, lattice.cols.counts, strict=True)
+    for (n_rows, n_cols), run in groupby(counts):
+        yield slice(start, start := start + len(list(run))), n_rows, n_cols
 
 
 def fractal_noise(

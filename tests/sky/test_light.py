@@ -11,8 +11,9 @@ NM = (492.4, 559.8, 664.6, 832.8)
 GROUND = np.asarray([0.04, 0.07, 0.05, 0.35], np.float32)[None, :, None, None]
 
 
-def light_of(angstrom=0.3, elevation=50.0, is_toa=False, nm=NM) -> Light:
-    return Light.of(nm, np.asarray([angstrom]), np.asarray([elevation]), is_toa)
+def light_of(angstrom=0.3, elevation=50.0, is_toa=False, nm=NM, height_m=1500.0) -> Light:
+    each = (np.asarray([value]) for value in (angstrom, elevation, height_m))
+    return Light.of(nm, *each, is_toa)
 
 
 def plane(value: float) -> np.ndarray:
@@ -76,7 +77,8 @@ def test_shade_at_the_top_of_the_atmosphere_leaves_the_light_of_the_air():
 
 def test_levels_go_chip_by_chip():
     levels = np.asarray([False, True])
-    light = Light.of(NM, np.asarray([0.1, 0.1]), np.asarray([50.0, 50.0]), levels)
+    two = (np.full(2, value) for value in (0.1, 50.0, 1500.0))
+    light = Light.of(NM, *two, levels)
     assert light.path[0].max() == 0
     assert (light.path[1] > 0).all()
     assert light.white[1, 0] < light.white[0, 0]

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geodecloud.sky import perlin
+from geodecloud.sky.arrays import array_module
+from geodecloud.sky.lattice import WEIGHT_ONE, Axis, lattice_under
 from geodecloud.sky.perlin import (
     HashGradients,
     Places,
     TableGradients,
-    array_module,
     fractal_noise,
     hash_words,
     layered_noise,
@@ -56,12 +57,13 @@ def test_a_window_has_the_noise_of_the_whole_bit_for_bit(seed, start, step, part
 @given(start=st.floats(-1e6, 1e6), step=st.floats(1e-3, 3.0), phase=st.floats(0, 1))
 def test_all_factors_are_whole_numbers_that_float64_adds_exactly(start, step, phase):
     one = np.ones((1, 1))
-    axis = perlin._Axis.of(np.asarray([start]), 40, step, one[0], one * phase)
-    factors = axis.factors(slice(0, 1), int(39 * step) + 3, slope_of=0)[0, 0]
+    axis = Axis.of(np.asarray([start]), 40, step, one[0], one * phase)
+    layout = lattice_under((40, 40), step, (1.0,), np, "cpu").rows
+    factors = axis.factors(layout, slopes_first=True).reshape(2, layout.counts[0], 40)
     gradients = np.concatenate([perlin._DIRECTIONS, perlin._CORNERS], 1)
     for numbers in (factors, gradients):
         np.testing.assert_array_equal(numbers, np.rint(numbers))
-    np.testing.assert_array_equal(factors[1].sum(0), perlin._WEIGHT_ONE)
+    np.testing.assert_array_equal(factors[1].sum(0), WEIGHT_ONE)
     # the largest sums there can be of absolute products: across, and then down with all octaves
     most = abs(factors).sum(1).max()
     assert abs(gradients).max() * most < 2**53
@@ -146,6 +148,14 @@ def test_perlins_table_starts_at_base(base):
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
 
 
+def corners(gradients: HashGradients, octave: np.ndarray, row: int, col: int) -> np.ndarray:
+    """The gradients (2, 2, 2) at the corners of a cell, row parts first."""
+    lattice = lattice_under((1, 1), 1.0, (1.0,), np, "cpu")  # three nodes a side
+    octaves, three = np.repeat(octave, 3), np.arange(3)[None]
+    parts = gradients(octaves, row + three, col + three, lattice)
+    return np.stack([part.reshape(3, 3)[:2, :2] for part in parts])
+
+
 def test_noise_equals_the_formula_of_the_four_corners():
     """Perlin (2002), written out for each pixel, with gradients from our own hash."""
     places = places_at(123.5, -77.25, (21, 17))
@@ -160,7 +170,7 @@ def test_noise_equals_the_formula_of_the_four_corners():
     for row, y in enumerate(at[0]):
         for col, x in enumerate(at[1]):
             i, j = np.floor([y, x]).astype(np.int64)
-            nodes = gradients(octave, np.asarray([[[i, i + 1]]]), np.asarray([[[j, j + 1]]]))[0, 0]
+            nodes = corners(gradients, octave, i, j)
             value = 0.0
             for a in (0, 1):
                 for b in (0, 1):

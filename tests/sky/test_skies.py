@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -11,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geodecloud.errors import OptionError
-from geodecloud.sky.skies import TYPES, Skies, Sky, random_skies
+from geodecloud.sky.kinds import TYPES
+from geodecloud.sky.skies import Skies, random_skies
+from geodecloud.sky.sky import Sky
 
 
 def numbers_of(skies: Skies) -> dict[str, np.ndarray]:
@@ -25,8 +26,9 @@ def numbers_of(skies: Skies) -> dict[str, np.ndarray]:
     threshold=st.none() | st.floats(-3, 3),
 )
 def test_a_sky_survives_json(seed, coverage, type, threshold):
-    sky = Sky(seed, coverage, type, threshold=threshold)
-    assert Sky(**json.loads(json.dumps(asdict(sky)))) == sky
+    thresholds = None if threshold is None else (threshold,)
+    sky = Sky(seed, coverage, type, thresholds=thresholds)
+    assert Sky.from_json(sky.to_json()) == sky
 
 
 @pytest.mark.parametrize(
@@ -52,12 +54,12 @@ def test_types_that_are_not_known_are_refused(types):
 
 
 def test_what_a_sky_says_goes_before_what_its_type_says():
-    sky = Sky(3, type="fog", cloud_height_m=321, cell_m=1234, depth=9, threshold=0.5)
-    skies = numbers_of(Skies.of(sky, 2, np.zeros(1)))
+    sky = Sky(3, type="fog", cloud_height_m=321, cell_m=1234, depth=9, thresholds=(0.5,))
+    skies = numbers_of(sky.layers(2, np.zeros(1))[0])
     for name, value in (("height_m", 321), ("cell_m", 1234), ("depth", 9), ("threshold", 0.5)):
         assert skies[name].tolist() == [value, value]
-    usual = numbers_of(Skies.of(Sky(3, type="fog"), 1, np.zeros(1)))
-    for name in ("cell_m", "depth", "height_m"):
+    usual = numbers_of(Sky(3, type="fog").layers(1, np.zeros(1))[0])
+    for name in ("cell_m", "depth", "height_m", "edge"):
         low, high = getattr(TYPES["fog"], name)
         assert low < usual[name][0] < high
 
@@ -83,17 +85,20 @@ def test_other_seeds_draw_other_skies_in_the_ranges_asked_for():
 
 
 def test_every_type_is_drawn_and_none_but_those_named():
-    edges = {kind.edge: name for name, kind in TYPES.items()}
-    assert len(edges) == len(TYPES)
-    drawn = random_skies(np.arange(300)).edge
-    assert {edges[edge] for edge in drawn} == set(TYPES)
-    assert set(random_skies(np.arange(50), ("haze",)).edge) == {TYPES["haze"].edge}
+    names = {(kind.roughness, kind.angstrom): name for name, kind in TYPES.items()}
+    assert len(names) == len(TYPES)
+
+    def drawn(skies: Skies) -> set[str]:
+        return {names[key] for key in zip(skies.roughness, skies.angstrom, strict=True)}
+
+    assert drawn(random_skies(np.arange(300))) == set(TYPES)
+    assert drawn(random_skies(np.arange(50), ("haze",))) == {"haze"}
 
 
 def test_a_type_draws_from_its_own_ranges():
     for name, kind in TYPES.items():
         skies = random_skies(np.arange(200), (name,))
-        for number in ("cell_m", "depth", "height_m"):
+        for number in ("cell_m", "depth", "height_m", "edge"):
             low, high = getattr(kind, number)
             values = getattr(skies, number)
             assert low <= values.min() * (1 + 1e-12)

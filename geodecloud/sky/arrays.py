@@ -1,0 +1,46 @@
+"""The module of an array, and constants beside it: numpy or torch, on any device."""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+Array: TypeAlias = Any
+"""An array of numpy, torch or any other module of the array API, on any device."""
+
+
+def array_module(array: Array) -> Any:
+    """Return the module of functions that this array belongs to, without importing it."""
+    if hasattr(array, "__array_namespace__"):
+        return array.__array_namespace__()
+    # torch has the names but not the method; who holds a tensor has imported it
+    return sys.modules[
+        next(name for kind in type(array).__mro__ if (name := kind.__module__) == "torch")
+    ]
+
+
+@lru_cache(maxsize=128)
+def _constant(values: Any, dtype: str, module: Any, device: Any) -> Array:
+    return module.asarray(values, dtype=getattr(module, dtype), device=device)
+
+
+def constant(values: Any, like: Array, dtype: str = "float64") -> Array:
+    """Return nested tuples of numbers as an array beside ``like``, which nobody may write to.
+
+    Kept once made: each copy to a GPU would make it wait.
+    """
+    return _constant(values, dtype, array_module(like), like.device)
+
+
+def columns(array: Array, index: Array) -> Array:
+    """Return array[:, index] of (B, N) by index (M,), by the quickest road there is."""
+    xp = array_module(array)
+    if hasattr(array, "__array_namespace__"):
+        return xp.take(array, index, axis=1)
+    return array.index_select(1, index)
+
+
+def is_on_cpu(array: Array) -> bool:
+    """Whether numbers can be looked at without making a GPU wait."""
+    return str(array.device) == "cpu"
