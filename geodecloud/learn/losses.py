@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,12 +26,33 @@ def bce(logits: Tensor, is_real: bool, weight: Tensor) -> Tensor:
     return weighted_mean(F.softplus(-logits if is_real else logits), weight)
 
 
-def least_squares(logits: Tensor, is_real: bool, weight: Tensor) -> Tensor:
+def bce_of_sigmoid(logits: Tensor, is_real: bool, weight: Tensor) -> Tensor:
+    """Return the cross entropy of logits that went through a sigmoid before: a known mistake.
+
+    The sigmoid inside the cross entropy then never leaves 0.5 to 0.73: the judge cannot be sure,
+    and its loss cannot fall below 0.31 for what is real, 0.69 for what is not. Kept so that
+    trainings which made it can be repeated.
+    """
+    return bce(torch.sigmoid(logits), is_real, weight)
+
+
+def lsgan(logits: Tensor, is_real: bool, weight: Tensor) -> Tensor:
     """Return the squared distance of patch logits from 1 (real) or 0.
 
     Source: Mao et al. 2017, https://arxiv.org/abs/1611.04076
     """
     return weighted_mean((logits - float(is_real)) ** 2, weight)
+
+
+def perceptual(answer: Sequence[Tensor], target: Sequence[Tensor], weight: Tensor) -> Tensor:
+    """Return the mean absolute difference of what a judge's stages see, (B, C_i, H_i, W_i) each.
+
+    Source: Wang et al. 2018 (feature matching), https://arxiv.org/abs/1711.11585
+    """
+    distances = [
+        l1(one, other, patch_weight(weight, one)) for one, other in zip(answer, target, strict=True)
+    ]
+    return torch.stack(distances).mean()
 
 
 def patch_weight(weight: Tensor, logits: Tensor) -> Tensor:
@@ -39,7 +61,22 @@ def patch_weight(weight: Tensor, logits: Tensor) -> Tensor:
     return F.adaptive_avg_pool2d(weight, (height, width))
 
 
-GAN_LOSSES: Mapping[str, Callable[[Tensor, bool, Tensor], Tensor]] = MappingProxyType(
-    {"bce": bce, "least_squares": least_squares}
+GanLoss = Callable[[Tensor, bool, Tensor], Tensor]
+
+GAN_LOSSES: Mapping[str, GanLoss] = MappingProxyType(
+    {"bce": bce, "lsgan": lsgan, "bce_of_sigmoid": bce_of_sigmoid}
 )
 """Adversarial losses: ``loss(logits, is_real, weight)``."""
+
+
+def verdict(loss: GanLoss, real: Tensor, fake: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
+    """Return a judge's loss: half for what it says of the real, half for what of the fake.
+
+    Args:
+        loss: of ``GAN_LOSSES``.
+        real: logits (B, 1, H', W').
+        fake: logits of the same shape.
+        weights: of the pixels that were judged (B, 1, H, W), of the real and of the fake.
+    """
+    on_real = loss(real, True, patch_weight(weights[0], real))
+    return (on_real + loss(fake, False, patch_weight(weights[1], fake))) / 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from geodecloud.learn.losses import GAN_LOSSES, bce, l1, least_squares, patch_weight
+from geodecloud.learn.losses import GAN_LOSSES, bce, l1, lsgan, patch_weight
 
 
 def test_l1_counts_weighted_pixels_alone() -> None:
@@ -34,10 +34,10 @@ def test_bce_is_torchs_own_with_logits() -> None:
         torch.testing.assert_close(bce(logits, is_real, torch.ones_like(logits)), expected)
 
 
-def test_least_squares_is_zero_at_its_verdict() -> None:
+def test_lsgan_is_zero_at_its_verdict() -> None:
     ones = torch.ones(1, 1, 2, 2)
-    assert least_squares(ones, True, ones) == 0
-    assert least_squares(ones, False, ones) == 1
+    assert lsgan(ones, True, ones) == 0
+    assert lsgan(ones, False, ones) == 1
 
 
 @pytest.mark.parametrize("name", GAN_LOSSES)

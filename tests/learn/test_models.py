@@ -40,7 +40,7 @@ def test_without_an_adversary_there_is_one_phase_and_one_network(data) -> None:
     model.fit(epochs=1, lr=1e-3, steps_per_epoch=1, checkpoint=False)
 
 
-@pytest.mark.parametrize("gan_loss", ["bce", "least_squares"])
+@pytest.mark.parametrize("gan_loss", ["bce", "lsgan"])
 def test_every_adversarial_loss_trains(data, gan_loss: str) -> None:
     model = small_model(data, gan_loss=gan_loss)
     history = model.fit(epochs=1, lr=1e-3, steps_per_epoch=2, checkpoint=False)

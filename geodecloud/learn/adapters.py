@@ -1,0 +1,194 @@
+"""FillCorrection, Translation, Generation: from a request's arrays to channels and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+ENCODED_LIMITS = (-3.0, 6.0)
+"""What a network sees is cut to this: a saturated cloud (reflectance 2) must not swamp norms."""
+
+DETAIL_PX = 9
+"""Size of what a correction takes for detail: several pixels, less than most clouds."""
+
+BRIGHTEST = 3.0
+"""Spans of a band beyond which a cloud is white, whatever is beneath."""
+
+
+class Encoder(nn.Module):
+    """Values in a sensor's unit to what a network sees, -1 at low to 1 at high, and back."""
+
+    low: Tensor
+    span: Tensor
+
+    def __init__(self, low: Sequence[float], high: Sequence[float]) -> None:
+        """Hold the limits of each band; they are arguments of the model, not weights."""
+        super().__init__()
+        column = torch.tensor([low, high], dtype=torch.float32)[..., None, None]
+        self.register_buffer("low", column[0], persistent=False)
+        self.register_buffer("span", (column[1] - column[0]) / 2, persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Encode (B, C, H, W)."""
+        return (pixels - self.low) / self.span - 1
+
+    def decode(self, encoded: Tensor) -> Tensor:
+        """Decode (B, C, H, W); inverse of encoding."""
+        return (encoded + 1) * self.span + self.low
+
+    def seen(self, pixels: Tensor) -> Tensor:
+        """Encode (B, C, H, W) and cut to what a network is shown."""
+        return self.forward(pixels).clamp(*ENCODED_LIMITS)
+
+
+class FillCorrection(nn.Module):
+    """Answers the fill and what shines through: reflectance under the mask.
+
+    What the measured pixels differ from the fill by, d, is taken apart into its fine detail and
+    the smooth rest, and for each pixel the network draws two matrices, bands by bands, and an
+    offset::
+
+        answer = fill + G_fine (d - smooth(d)) + G_smooth smooth(d) + offset
+
+    All start at exactly zero, so that the untrained answer is the fill. A cloud's own texture is
+    nearly the same in all bands and cancels in their differences, the ground's is not: hence
+    matrices. Under thin cloud they bring through what is seen, under thick cloud the offset draws
+    what is not. Large d is bent towards ``BRIGHTEST`` spans: behind that nothing is seen.
+
+    With limits of an extra input (radar, another date) the network sees that too, in its last
+    channels.
+    """
+
+    reach_px = DETAIL_PX // 2
+
+    def __init__(
+        self,
+        generator: Callable[[int, int], nn.Module],
+        low: Sequence[float],
+        high: Sequence[float],
+        low_extra: Sequence[float] = (),
+        high_extra: Sequence[float] = (),
+    ) -> None:
+        """Build the generator for these bands and silence its last layer."""
+        super().__init__()
+        n_bands = len(low)
+        self.encoder = Encoder(low, high)
+        self.extra_encoder = Encoder(low_extra, high_extra)
+        self.n_condition_channels = 2 * n_bands + 2 + len(low_extra)
+        self.generator = generator(self.n_condition_channels, (2 * n_bands + 1) * n_bands)
+        _silence_last_layer(self.generator)
+
+    def condition(
+        self,
+        pixels: Tensor,
+        mask: Tensor,
+        fill: Tensor,
+        level: Tensor,
+        extra: Tensor | None = None,
+    ) -> Tensor:
+        """Return what the networks see, (B, 2C + 2, H, W), and the channels of the extra."""
+        seen = torch.cat([self.encoder(pixels), self.encoder(fill)], 1).clamp(*ENCODED_LIMITS)
+        level = level.view(-1, 1, 1, 1).expand(-1, 1, *mask.shape[-2:])
+        more = [] if extra is None else [self.extra_encoder.seen(extra)]
+        return torch.cat([seen, mask, level, *more], 1)
+
+    def forward(
+        self,
+        pixels: Tensor,
+        mask: Tensor,
+        fill: Tensor,
+        level: Tensor,
+        extra: Tensor | None = None,
+    ) -> Tensor:
+        """Return reflectance (B, C, H, W).
+
+        Args:
+            pixels: (B, C, H, W) reflectance as measured.
+            mask: (B, 1, H, W), 1 where an answer is wanted.
+            fill: (B, C, H, W) reflectance, clear pixels drawn under the mask.
+            level: (B,): 1 top of atmosphere, -1 surface, 0 unknown.
+            extra: (B, C', H, W) in its own unit, where the network was built for one.
+        """
+        drawn = self.generator(self.condition(pixels, mask, fill, level, extra))
+        n_bands, (height, width) = fill.shape[1], fill.shape[-2:]
+        offset, fine, coarse = drawn.split([n_bands, n_bands**2, n_bands**2], 1)
+        brightest = BRIGHTEST * self.encoder.span
+        seen = brightest * torch.tanh((pixels - fill) / brightest)
+        smooth = F.avg_pool2d(
+            F.pad(seen, (DETAIL_PX // 2,) * 4, mode="replicate"), DETAIL_PX, stride=1
+        )
+        answer: Tensor = fill + offset * self.encoder.span
+        for matrices, part in ((fine, seen - smooth), (coarse, smooth)):
+            mixed = matrices.reshape(-1, n_bands, n_bands, height, width) * part[:, None]
+            answer = answer + mixed.sum(2)
+        return answer
+
+
+class Translation(nn.Module):
+    """Answers the generator's drawing of what is seen alone, decoded into the target's unit."""
+
+    reach_px = 0
+
+    def __init__(
+        self,
+        generator: Callable[[int, int], nn.Module],
+        low: Sequence[float],
+        high: Sequence[float],
+        low_out: Sequence[float] = (),
+        high_out: Sequence[float] = (),
+        low_extra: Sequence[float] = (),
+        high_extra: Sequence[float] = (),
+    ) -> None:
+        """Build the generator; without limits of their own the target's bands are the source's."""
+        super().__init__()
+        self.source_encoder = Encoder(low, high)
+        self.extra_encoder = Encoder(low_extra, high_extra)
+        self.encoder = Encoder(low_out or low, high_out or high)
+        self.n_condition_channels = len(low) + len(low_extra)
+        self.generator = generator(self.n_condition_channels, len(low_out or low))
+
+    def condition(self, pixels: Tensor, extra: Tensor | None = None) -> Tensor:
+        """Return what the networks see, (B, C, H, W), and the channels of the extra."""
+        seen = self.source_encoder.seen(pixels)
+        return seen if extra is None else torch.cat([seen, self.extra_encoder.seen(extra)], 1)
+
+    def forward(self, pixels: Tensor, extra: Tensor | None = None) -> Tensor:
+        """Return (B, C', H, W) in the target's unit.
+
+        Args:
+            pixels: (B, C, H, W) in the source's unit.
+            extra: (B, C'', H, W) in its own unit, where the network was built for one.
+        """
+        return self.encoder.decode(torch.tanh(self.generator(self.condition(pixels, extra))))
+
+
+class Generation(nn.Module):
+    """Answers the generator's drawing of random numbers, decoded into the target's unit."""
+
+    reach_px = 0
+
+    def __init__(
+        self,
+        generator: Callable[[int], nn.Module],
+        low: Sequence[float],
+        high: Sequence[float],
+    ) -> None:
+        """Build the generator for these bands."""
+        super().__init__()
+        self.encoder = Encoder(low, high)
+        self.generator = generator(len(low))
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Return (B, C, S, S) in the target's unit of (B, N) normal random numbers."""
+        return self.encoder.decode(torch.tanh(self.generator(latent)))
+
+
+def _silence_last_layer(generator: nn.Module) -> None:
+    kinds = (nn.Conv2d, nn.ConvTranspose2d)
+    last = [module for module in generator.modules() if isinstance(module, kinds)][-1]
+    nn.init.zeros_(last.weight)
+    if last.bias is not None:
+        nn.init.zeros_(last.bias)
