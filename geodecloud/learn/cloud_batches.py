@@ -25,7 +25,7 @@ class CloudBatches:
     """Clear chips under skies drawn on the fly, and real pairs where the set has some.
 
     A batch holds ``pixels`` (cloudy), ``target`` (clear) and ``fill``, (B, C, H, W) reflectance;
-    ``mask`` and ``weight`` (B, 1, H, W), the latter 0 where nothing is learnt; ``classes``
+    ``mask``, ``valid`` and ``weight`` (B, 1, H, W), the last 0 where nothing is learnt; ``classes``
     (B, 1, H, W): clear, thin, thick, shadow; ``level`` (B,); ``synthetic`` (B,), 0 for real pairs.
 
     The target of a real pair is harmonised: the difference between its two dates, drawn under
@@ -161,6 +161,7 @@ def _covered(
         "fill": fill,
         "mask": mask.float(),
         "weight": weight,
+        "valid": is_valid.float(),
         "classes": classes,
         "synthetic": torch.ones(len(pixels), device=pixels.device),
     }

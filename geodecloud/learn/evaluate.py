@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from geodecloud.learn.clouding import grow
 from geodecloud.learn.cutting import CLEAR, SHADOW, THICK, THIN
+from geodecloud.learn.naive import naive_answers
 from geodecloud.learn.plan import Batch
+from geodecloud.metrics import sam, ssim
 
 Answerer = Callable[[Batch], Tensor]
+Figures = dict[str, dict[str, float]]
+Array = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+
+RING_PX = 5
+"""How far the ring around a mask reaches: where a seam would show."""
+
+BEST_PSNR = 99.0  # stands for infinity, which JSON does not know
+
+NAMED = {"thin": THIN, "thick": THICK, "shadow": SHADOW, "excess": CLEAR}
 
 
 def valid_loss(answer: Answerer, batches: Iterable[Batch]) -> float:
@@ -24,56 +39,121 @@ def valid_loss(answer: Answerer, batches: Iterable[Batch]) -> float:
     return 1000 * error / max(count, 1.0)
 
 
-def evaluate(answer: Answerer, batches: Iterable[Batch]) -> dict[str, dict[str, float]]:
-    """Return figures by region: PSNR of the model, the fill and the identity, and MAE.
+def evaluate(
+    answer: Answerer,
+    batches: Iterable[Batch],
+    *,
+    data_range: float = 1.0,
+    thorough: bool = False,
+) -> Figures:
+    """Return figures of a model by region, beside those of naive answers to the same windows.
 
-    PSNR is that of the mean squared error over all windows, for a data range of 1. Regions are
-    of masked, valid pixels: "masked", and where classes are known "thin", "thick", "shadow",
-    and "clear" for what the mask holds too much.
+    ``{"thick": {"psnr", "ssim", "sam", "mae", "psnr_fill", ..., "values", "data_range"}, ...}``:
+    PSNR (dB) of the squared error pooled over all windows, SSIM and SAM (degrees) as means of
+    ``geodecloud.metrics`` over all pixels, MAE in the target's unit. Figures of a naive answer end
+    in its name: fill, identity, mean (of the window's clear pixels), telea. Answers are pasted
+    under the mask before they are measured. A region without a pixel has no figures.
+
+    Args:
+        answer: what is measured: a batch to (B, C, H, W) in the target's unit.
+        batches: whole windows with "target" and "weight".
+        data_range: from the lowest value to the highest that there can be; 1 for reflectance.
+        thorough: SSIM in all regions (else in "whole" without a mask, "masked" with one), and the
+            slower naive answers.
     """
     sums: dict[str, dict[str, float]] = {}
     for batch in batches:
-        answers = {"model": answer(batch), "identity": batch["pixels"]}
-        if "fill" in batch:
-            answers["fill"] = batch["fill"]
-        for region, where in regions(batch).items():
-            total = sums.setdefault(region, {"count": 0.0, "absolute": 0.0})
-            wide = where.expand_as(batch["target"])
-            total["count"] += float(wide.sum())
-            for name, pixels in answers.items():
-                if pixels.shape != batch["target"].shape:
-                    continue
-                error = (pixels - batch["target"])[wide].double()
-                total[name] = total.get(name, 0.0) + float((error**2).sum())
-                if name == "model":
-                    total["absolute"] += float(error.abs().sum())
-    return {region: _figures(total) for region, total in sums.items() if total["count"]}
+        answers = {"": pasted(answer(batch), batch), **naive_answers(batch, thorough=thorough)}
+        found = {name: _numpy(where) for name, where in regions(batch).items()}
+        target = _numpy(batch["target"])
+        main = "masked" if "masked" in found else "whole"
+        for suffix, pixels in answers.items():
+            shown = _numpy(pixels)
+            for region, where in found.items():
+                total = sums.setdefault(region, {})
+                for i in range(len(target)):
+                    if where[i].any():
+                        has_ssim = thorough or region == main
+                        window = (shown[i], target[i], where[i, 0])
+                        _add(total, suffix, _window_figures(window, data_range, has_ssim))
+    return {region: _figures(total, data_range) for region, total in sums.items() if total}
 
 
 def regions(batch: Batch) -> dict[str, Tensor]:
-    """Return where (B, 1, H, W) each region of a batch lies."""
-    masked = batch["weight"] > 0
-    if "classes" not in batch:
-        return {"masked": masked}
-    named = {"thin": THIN, "thick": THICK, "shadow": SHADOW, "clear": CLEAR}
-    found = {name: masked & (batch["classes"] == number) for name, number in named.items()}
-    return {"masked": masked, **found}
+    """Return where (B, 1, H, W) bool each region of a batch lies.
 
-
-def _figures(total: dict[str, float]) -> dict[str, float]:
-    count = total["count"]
-    figures = {
-        "psnr" if name == "model" else f"psnr_{name}": _psnr(total[name] / count)
-        for name in ("model", "fill", "identity")
-        if name in total
+    "whole" is what is valid. With a mask also "masked", what of it counts, and outside of it "ring"
+    (``RING_PX`` around) and "clear", the rest; where classes are known "thin", "thick",
+    "shadow", and "excess" for clear pixels that the mask holds too much.
+    """
+    counts = batch["weight"] > 0
+    if "mask" not in batch:
+        return {"whole": counts}
+    mask = batch["mask"] > 0
+    valid = batch["valid"] > 0 if "valid" in batch else counts | ~mask
+    near = grow(mask, RING_PX)
+    found = {
+        "whole": valid & (counts | ~mask),
+        "masked": counts,
+        "ring": valid & near & ~mask,
+        "clear": valid & ~near,
     }
-    return {**figures, "mae": total["absolute"] / count, "values": count}
+    if "classes" in batch:
+        found |= {name: counts & (batch["classes"] == number) for name, number in NAMED.items()}
+    return found
 
 
-def _psnr(mean_squared_error: float) -> float:
-    return round(min(99.0, -10 * math.log10(max(mean_squared_error, 1e-10))), 3)
+def pasted(answer: Tensor, batch: Batch) -> Tensor:
+    """Return an answer under the mask and the input's own pixels outside of it."""
+    if "mask" not in batch or answer.shape != batch["pixels"].shape:
+        return answer
+    return torch.where(batch["mask"] > 0, answer, batch["pixels"])
 
 
 def no_answer(batch: Batch) -> Tensor:
     """Return the fill itself: what an untrained correction answers."""
     return torch.as_tensor(batch["fill"])
+
+
+def _window_figures(
+    window: tuple[Array, Array, Flags], data_range: float, has_ssim: bool
+) -> dict[str, tuple[float, float]]:
+    """Sums and counts of one window's region, by figure."""
+    pixels, target, where = window
+    error = (pixels - target)[:, where].astype(np.float64)
+    n_pixels = float(where.sum())
+    found = {
+        "squared": (float((error**2).sum()), float(error.size)),
+        "mae": (float(np.abs(error).sum()), float(error.size)),
+    }
+    if len(target) > 1:  # one band has no angle
+        found["sam"] = (sam(pixels, target, where) * n_pixels, n_pixels)
+    if has_ssim:
+        found["ssim"] = (ssim(pixels, target, where, data_range=data_range) * n_pixels, n_pixels)
+    return {name: (total, count) for name, (total, count) in found.items() if total == total}
+
+
+def _add(total: dict[str, float], suffix: str, found: Mapping[str, tuple[float, float]]) -> None:
+    for name, (value, count) in found.items():
+        key = f"{name}_{suffix}" if suffix else name
+        total[key] = total.get(key, 0.0) + value
+        total[f"n {key}"] = total.get(f"n {key}", 0.0) + count
+
+
+def _figures(total: Mapping[str, float], data_range: float) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    for key, value in total.items():
+        if key.startswith("n "):
+            continue
+        mean = value / total[f"n {key}"]
+        if key.startswith("squared"):
+            noise = 20 * math.log10(data_range) - 10 * math.log10(max(mean, 1e-30))
+            figures[key.replace("squared", "psnr")] = round(min(BEST_PSNR, noise), 3)
+        else:
+            figures[key] = mean
+    return {**figures, "values": total["n squared"], "data_range": data_range}
+
+
+def _numpy(tensor: Tensor) -> npt.NDArray[np.float32]:
+    array: npt.NDArray[np.float32] = tensor.detach().cpu().numpy()
+    return array
