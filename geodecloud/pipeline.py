@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from typing import Literal, NamedTuple, Protocol, TypeVar
@@ -361,7 +361,7 @@ def _ask(translator: Translator, request: Request) -> Floats:
                 "choose a smaller --tile-size, or --device cpu",
             ) from error
         half = n_tiles // 2
-        parts = (_part(request, slice(half)), _part(request, slice(half, None)))
+        parts = (request.part(slice(half)), request.part(slice(half, None)))
         return np.concatenate([_ask(translator, part) for part in parts])
     expected = (n_tiles, len(translator.bands_out), height, width)
     if pixels.shape != expected or not np.isfinite(pixels).all():
@@ -371,14 +371,3 @@ def _ask(translator: Translator, request: Request) -> Floats:
             "the model is damaged or made for something else; use another",
         )
     return pixels
-
-
-def _part(request: Request, batch: slice) -> Request:
-    return replace(
-        request,
-        pixels=request.pixels[batch],
-        valid=request.valid[batch],
-        mask=None if request.mask is None else request.mask[batch],
-        fill=None if request.fill is None else request.fill[batch],
-        extra={name: array[batch] for name, array in request.extra.items()},
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,6 +42,17 @@ class Request:
                 raise ValueError(f"{name} {array.shape} beside pixels {self.pixels.shape}")
         if self.mask is not None and self.mask.shape != (batch, 1, height, width):
             raise ValueError(f"mask {self.mask.shape} beside pixels {self.pixels.shape}")
+
+    def part(self, tiles: slice) -> Request:
+        """Return the request for some of the tiles alone."""
+        return replace(
+            self,
+            pixels=self.pixels[tiles],
+            valid=self.valid[tiles],
+            mask=None if self.mask is None else self.mask[tiles],
+            fill=None if self.fill is None else self.fill[tiles],
+            extra={name: array[tiles] for name, array in self.extra.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 # Imports run downwards only: a room imports the rooms named beside it, and itself.
-# Of `run`, what says how models are kept: one schema for the side that writes and the one that reads.
+# Of `run`, `learn` knows how models are kept: one schema for who writes and for who reads.
+KEPT = "run.package run.files run.exchange run.mlm run.deepness"
 HALL = "errors progress geo sky translator paste pipeline"
 ROOMS = {
     "errors": "",
@@ -35,14 +36,17 @@ ROOMS = {
     "picture": "errors geo",
     "compare": f"{HALL} metrics picture",
     "run": HALL,
-    "learn": f"{HALL} metrics picture run.package run.exchange run.mlm run.deepness",
-    "masking": f"{HALL} run",
+    "mask_grammar": "errors",
+    "masking": f"{HALL} run mask_grammar",
+    "learn": f"{HALL} metrics picture {KEPT} masking",
+    "clouding": f"{HALL} masking",
     "models": f"{HALL} run learn",
-    "datasets": f"{HALL} learn",
-    "tasks": f"{HALL} run learn metrics picture compare masking models",
+    "split_table": f"{HALL} learn",
+    "datasets": f"{HALL} learn split_table",
+    "tasks": f"{HALL} run learn metrics picture compare mask_grammar masking models",
     "batch": f"{HALL} run learn metrics picture compare masking models tasks",
     "accessor": f"{HALL} run learn metrics picture compare masking models tasks batch",
-    "cli": f"{HALL} run learn metrics picture compare masking models datasets tasks batch",
+    "cli": f"{HALL} run learn metrics picture compare masking clouding models datasets tasks batch",
     "__main__": "cli",
 }
 FACE = "__init__"  # lazy names of every room

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from geodecloud.learn.clouding import fill_windows
 from geodecloud.translator import Request, Translator
 
 Floats = npt.NDArray[np.float32]
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def translate_array(
@@ -22,11 +25,15 @@ def translate_array(
     mask: npt.NDArray[np.bool_] | None = None,
     fill: npt.NDArray[np.floating[Any]] | None = None,
     level: str | None = None,
+    extra: Mapping[str, npt.NDArray[np.floating[Any]]] = NOTHING,
+    batch_size: int | None = None,
 ) -> Floats:
     """Return what a translator makes of (C, H, W) or (B, C, H, W) values, of the same rank.
 
     Sides are padded by reflection to the translator's stride. Where ``mask`` (H, W) or
     (B, 1, H, W) is False, pixels leave as they came; without ``fill`` it is drawn from these.
+    ``extra`` holds further inputs by name, of the rank and sides of ``pixels``; ``batch_size``
+    arrays are answered at once, None takes them all.
 
     Raises:
         DataError: the array has another rank, or holds NaN.
@@ -51,9 +58,20 @@ def translate_array(
         margins = ((0, 0), (0, 0), (0, below), (0, right))
         return None if array is None else np.pad(array, margins, "symmetric")
 
-    valid = np.ones(batch.shape, bool)
-    request = Request(padded(batch), padded(valid), padded(mask), padded(fill), level=level)
-    answer = translator(request).pixels[..., :height, :width]
+    request = Request(
+        pixels=padded(batch),
+        valid=padded(np.ones(batch.shape, bool)),
+        mask=padded(mask),
+        fill=padded(fill),
+        extra={
+            name: padded(np.reshape(array, (len(batch), -1, height, width)))
+            for name, array in extra.items()
+        },
+        level=level,
+    )
+    size = batch_size or len(batch)
+    parts = [request.part(slice(start, start + size)) for start in range(0, len(batch), size)]
+    answer = np.concatenate([translator(part).pixels for part in parts])[..., :height, :width]
     if mask is not None and answer.shape == batch.shape:
         answer = np.where(mask, answer, batch)
     return answer if whole.ndim == 4 else answer[0]

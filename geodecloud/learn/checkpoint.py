@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import shutil
 import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -41,7 +42,7 @@ def save_package(
     card: Mapping[str, Any],
     directions: Mapping[str, Mapping[str, Any]],
     *,
-    also: Collection[Literal["dlpk", "mlm"]] = (),
+    also: Collection[str] = (),
     overwrite: bool = False,
 ) -> ModelCard:
     """Write a model package, whole or not at all, and return its card.
@@ -76,9 +77,8 @@ def save_package(
     tensors: dict[str, Tensor] = {}
     files: dict[str, bytes] = {}
     for name, network in networks.items():
-        weights = rounded(network)
-        tensors |= {f"{name}.{key}": tensor for key, tensor in weights.items()}
-        files[graphs[name]] = export_onnx(ways[name], weights)
+        tensors |= {f"{name}.{key}": tensor for key, tensor in rounded(network).items()}
+        files[graphs[name]] = export_onnx(ways[name], network)
     files[WEIGHTS] = save_tensors(tensors)
     whole = ModelCard(
         **card,
@@ -145,18 +145,16 @@ def rounded(network: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def export_onnx(direction: Direction, weights: Mapping[str, Tensor]) -> bytes:
-    """Return the graph of a direction's network with these weights, in ONNX, as one file.
+def export_onnx(direction: Direction, network: nn.Module) -> bytes:
+    """Return the graph of a direction's network, its weights rounded, in ONNX, as one file.
 
     It takes any batch and any sides that are multiples of its stride; its constants are stored
     in half precision.
     """
     from onnxscript.optimizer import fold_constants
 
-    spec = direction.network
-    copied = build_network(spec.adapter, spec.generator, spec.arguments, spec.limits)
-    copied.load_state_dict({key: tensor.float() for key, tensor in weights.items()})
-    copied.eval()
+    copied = copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format).eval()
+    copied.load_state_dict({key: tensor.float() for key, tensor in rounded(network).items()})
     arguments, shapes = _examples(direction)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about its own future
@@ -191,6 +189,9 @@ def _examples(direction: Direction) -> tuple[tuple[Tensor, ...], tuple[dict[int,
     for name in direction.inputs:
         if name == "level":
             arguments.append(torch.zeros(2))
+            shapes.append({0: batch})
+        elif name == "latent":
+            arguments.append(torch.zeros(2, int(str(direction.network.arguments["latent_size"]))))
             shapes.append({0: batch})
         else:
             side = 6 * stride, 8 * stride

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from geodecloud.errors import DataError, ModelError, OptionError, TrainingError
+from geodecloud.errors import DataError, ModelError, TrainingError
 from geodecloud.learn.data import ChipData
 from geodecloud.learn.evaluate import evaluate, valid_loss
-from geodecloud.learn.networks import halo_of, stride_of
+from geodecloud.learn.reach import halo_of, stride_of
 from geodecloud.learn.plan import Batch, Carried, History, Losses, LrSearch, Phase, Plan
 from geodecloud.learn.state import copy_state, load_averages, saved_lr
 from geodecloud.learn.training import find_lr, fit
@@ -242,47 +242,105 @@ class Model:
         self.metrics = {**skies, **{f"pairs_{name}": value for name, value in pairs.items()}}
         return self.metrics
 
-    def answer(self, batch: Batch) -> Tensor:
+    def answer(self, batch: Batch, direction: str | None = None) -> Tensor:
         """Return what the model answers to a batch, (B, C', H, W) in the target's unit."""
-        name, way = next(iter(self.directions.items()))
+        name = self._direction(direction)
         network = self.networks[name]
         was_training = network.training
         network.eval()
         with torch.inference_mode():
-            answer: Tensor = network(*(batch[field] for field in way["inputs"]))
+            inputs = (batch[field] for field in self.directions[name]["inputs"])
+            answer: Tensor = network(*inputs)
         network.train(was_training)
         return answer
 
     def translator(self, direction: str | None = None, device: str = "auto") -> TorchTranslator:
-        """Return a translator of the weights as they are now."""
+        """Return a translator of the weights as they are now.
+
+        Raises:
+            ModelError: the model has no such direction.
+        """
         from geodecloud.learn.translator import TorchTranslator
         from geodecloud.run.package import Direction
 
-        name = direction or next(iter(self.directions))
-        way = Direction.model_validate({"name": name, **self._way(name)})
-        network = copy.deepcopy(self.networks[name])
-        return TorchTranslator(network, way, type(self).__name__.lower(), device=device)
+        name = self._direction(direction)
+        return TorchTranslator(
+            copy.deepcopy(self.networks[name]),
+            Direction.model_validate({"name": name, **self._way(name)}),
+            type(self).__name__.lower(),
+            task=self.directions[name]["task"],
+            device=device,
+        )
 
     def predict(
         self,
-        pixels: npt.NDArray[np.floating[Any]],
+        source: Any,
+        output: str | Path | None = None,
         *,
-        mask: npt.NDArray[np.bool_] | None = None,
+        convert_to: Literal["A", "B"] | None = None,
+        direction: str | None = None,
+        mask: Any = None,
         fill: npt.NDArray[np.floating[Any]] | None = None,
         level: str | None = None,
-        direction: str | None = None,
-    ) -> npt.NDArray[np.float32]:
-        """Return what the model makes of an array (C, H, W) or (B, C, H, W) in the source's unit.
+        extra: Mapping[str, Any] = MappingProxyType({}),
+        padding: int | None = None,
+        batch_size: int | None = None,
+        tile_size: int = 512,
+        device: str = "auto",
+        overwrite: bool = False,
+    ) -> Any:
+        """Return what the model makes of a raster, of an array, or of a DataArray.
 
-        Sides of any length are padded by reflection to the model's stride. Under ``mask``
-        (H, W) or (B, 1, H, W) a cloud-removing model answers; elsewhere pixels stay as they are.
-        Without ``fill`` it is drawn from the array's clear pixels.
+        Args:
+            source: path of a raster; (C, H, W) or (B, C, H, W) in the source's unit, of any sides;
+                or a DataArray (band, y, x) of such.
+            output: GeoTIFF to write, on the raster's grid and in the target's encoding; without
+                it a raster of up to 1024 px a side is shown.
+            convert_to: "B" for the direction "AtoB", "A" for "BtoA".
+            direction: by name; None takes the first.
+            mask: where a cloud-removing model answers; all else stays as it is. Of a raster as
+                ``geodecloud.mask`` takes it, found where it is None; of an array (H, W) of bool.
+            fill: under an array's mask; None draws it from the clear pixels.
+            level: product level, "L1C" or "L2A", where the raster does not say.
+            extra: further inputs by name ("sar"): rasters on the same grid, or arrays.
+            padding: not needed: around a tile is read as far as the model looks.
+            batch_size: tiles, or arrays, at once.
+            tile_size: side of a raster's tiles.
+            device: "cpu", "cuda" or "auto".
+            overwrite: replace an output that exists.
+
+        Returns:
+            The path of the output, a figure, an array of float32, or a DataArray.
         """
-        from geodecloud.learn.arrays import translate_array
+        del padding  # of the face that this mirrors
+        from geodecloud.learn.predicting import Wishes, predict
 
-        return translate_array(
-            self.translator(direction), pixels, mask=mask, fill=fill, level=level
-        )
+        translator = self.translator(self._direction(direction, convert_to), device)
+        wishes = Wishes(mask, fill, level, extra, tile_size, batch_size, overwrite)
+        return predict(translator, source, output, wishes)
+
+    def export(
+        self,
+        path: str | Path,
+        target: Literal["deepness"] = "deepness",
+        *,
+        direction: str | None = None,
+        resolution_m: float | None = None,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write the model for another program and return the path of the file.
+
+        Raises:
+            ModelError: the program cannot run such a model.
+            OutputError: the file exists, or cannot be written.
+        """
+        from geodecloud.learn.saving import export_model
+
+        name = self._direction(direction)
+        return export_model(
+            (self.networks[name], {"name": name, **self._way(name)}),
+            Path(path), target, resolution_m, overwrite=overwrite,
+        )  # fmt: skip
 
     def save(
         self,
@@ -291,52 +349,38 @@ class Model:
         compute_metrics: bool = True,
         save_optimizer: bool = False,
         *,
+        dlpk: bool = False,
+        mlm: bool = False,
         overwrite: bool = False,
         **card: Any,
     ) -> Path:
         """Write the model as a package and return its folder.
 
-        A bare name goes into ``<working_dir>/models``. With ``save_optimizer`` the state of the
-        training goes with it: ``fit(out=folder / "training", resume=True)`` goes on. ``card`` may
-        set further fields of ``run.package.ModelCard``, such as ``summary`` and ``licence``.
+        Args:
+            name_or_path: the folder; a bare name goes into ``<working_dir>/models``.
+            framework: "PyTorch" or "ONNX"; a package always holds both.
+            compute_metrics: figures on the validation part go onto the card.
+            save_optimizer: the state of the training goes with it:
+                ``fit(out=folder / "training", resume=True)`` goes on.
+            dlpk: also write ``<name>.dlpk``, all of it in one file.
+            mlm: also write a STAC item.
+            overwrite: replace a folder that exists.
+            **card: further fields of ``run.package.ModelCard``, such as ``summary``, ``licence``.
 
         Raises:
             OutputError: the folder exists.
         """
-        from geodecloud.learn.checkpoint import save_package
+        from geodecloud.learn.saving import check_asked, save_model
 
-        if framework not in ("PyTorch", "ONNX"):
-            raise OptionError(
-                f"framework {framework!r}", "a package holds PyTorch and ONNX", "choose one of them"
-            )
-        if save_optimizer and self._states is None:
-            raise OptionError(
-                "save_optimizer without a saved state",
-                "it is copied from where fit leaves it",
-                "train with checkpoint=True first",
-            )
+        check_asked(framework, self._states if save_optimizer else Path())
         folder = Path(name_or_path)
         if folder.name == str(name_or_path) and self._data is not None:
             folder = (self._data.working_dir or Path()) / "models" / folder
         if compute_metrics and self._data is not None:
             self.compute_metrics()
-        fields = {
-            "name": folder.name.lower(),
-            "system": type(self).__name__,
-            "task": self.directions[next(iter(self.directions))]["task"],
-            "metrics": self.metrics,
-            "training": self.training,
-            "attribution": tuple(self._data.packed.attribution) if self._data else (),
-            **card,
-        }
+        also = [name for name, is_asked in (("dlpk", dlpk), ("mlm", mlm)) if is_asked]
         ways = {name: self._way(name) for name in self.directions}
-        save_package(
-            folder,
-            {name: self.networks[name] for name in ways},
-            fields,
-            ways,
-            overwrite=overwrite,
-        )
+        save_model(self, folder, ways, card, data=self._data, also=also, overwrite=overwrite)
         if save_optimizer and self._states is not None:
             copy_state(self._states, folder / "training")
         return folder
@@ -363,6 +407,17 @@ class Model:
         network = self.networks[next(iter(self.directions))]
         return next(network.parameters()).device
 
+    def _direction(self, name: str | None, convert_to: str | None = None) -> str:
+        """The direction of a name, or towards a domain; the first where nothing is asked."""
+        asked = name or {"A": "BtoA", "B": "AtoB", None: None}.get(convert_to, convert_to)
+        if asked is not None and asked not in self.directions:
+            raise ModelError(
+                f"{type(self).__name__} has no direction {asked!r}",
+                f"it has {', '.join(self.directions)}",
+                "choose one of them",
+            )
+        return asked or next(iter(self.directions))
+
     def _check_system(self, package: Package) -> None:
         if package.card.system != type(self).__name__:
             raise ModelError(
@@ -371,12 +426,28 @@ class Model:
                 "use from_model, which makes the right one",
             )
 
+    def _start_from(self, path: str | Path) -> dict[str, nn.Module]:
+        """The networks of a package by direction; what its card says is taken over."""
+        from geodecloud.learn.checkpoint import load_networks
+        from geodecloud.run.package import open_package
+
+        package = open_package(path)
+        self._check_system(package)
+        self.directions = {
+            way.name: {**way.model_dump(exclude={"name", "graph"}), "task": package.card.task}
+            for way in package.card.directions
+        }
+        self.metrics, self.training = dict(package.card.metrics), dict(package.card.training)
+        return load_networks(package)
+
     def _way(self, name: str) -> dict[str, Any]:
-        """The fields of a direction, its reach counted."""
-        network: Any = self.networks[name]
-        way = {key: value for key, value in self.directions[name].items() if key != "task"}
-        halo = max(network.reach_px, halo_of(network.generator, network.n_condition_channels))
-        return {**way, "stride_px": stride_of(network), "halo_px": halo}
+        """The fields of a direction, its reach counted once."""
+        way = self.directions[name]
+        if "halo_px" not in way:
+            network: Any = self.networks[name]
+            halo = max(network.reach_px, halo_of(network.generator, network.n_condition_channels))
+            way |= {"stride_px": stride_of(network), "halo_px": halo}
+        return {key: value for key, value in way.items() if key != "task"}
 
     def _search_lr(
         self, mixed_precision: bool | str, start_lr: float, end_lr: float, device: str = "auto"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -18,15 +19,30 @@ MODELS: Mapping[str, type[Model]] = MappingProxyType({"Pix2Pix": Pix2Pix})
 """Models by the name that their packages carry."""
 
 
-def from_model(path: str | Path, data: ChipData | None = None) -> Model:
+def from_model(path: str | Path, data: ChipData | None = None, *, allow_pth: bool = False) -> Model:
     """Return the model of a package, ready to translate, or with ``data`` to train on.
+
+    Args:
+        path: a folder, its ``model.json`` or ``.emd``, a ``.dlpk``, or the name of a model.
+        data: what it is to train on.
+        allow_pth: also take the ``.pth`` of another program, as plain tensors, for a network
+            that is known here.
 
     Raises:
         ModelError: there is none, it is damaged, or of a system that is not known here.
     """
-    from geodecloud.run.package import open_package
+    from geodecloud.run.package import is_foreign, open_package
 
-    system = open_package(path).card.system
+    if allow_pth and is_foreign(path):
+        from geodecloud.learn.foreign import foreign_package
+
+        package = foreign_package(Path(path))
+    else:
+        package = open_package(path)
+    if package.unread:
+        warnings.warn(f"{package.folder}: never run, left unread: {', '.join(package.unread)}",
+                      stacklevel=2)  # fmt: skip
+    system = package.card.system
     if system not in MODELS:
         raise ModelError(
             f"{path} is a {system}",
@@ -34,5 +50,5 @@ def from_model(path: str | Path, data: ChipData | None = None) -> Model:
             "use the version of geodecloud that made it",
         )
     make: Any = MODELS[system]
-    model: Model = make(data, pretrained_path=path)
+    model: Model = make(data, pretrained_path=package)
     return model

@@ -16,7 +16,7 @@ MOST_SAMPLES = 256  # whose mean and deviation stand for all
 def origin_of(data: ChipData) -> dict[str, Any]:
     """Return the data of a training in a few words, and the statistics of its bands, for JSON.
 
-    ``{"data": {"n_samples", "n_places", "places", "dataset_type", "chip_size"},
+    ``{"data": {"n_samples", "n_places", "places", "dataset_type", "chip_size", "attribution"},
     "statistics": {side: {"mean", "std"}}}``, one number a band, of the training part.
     """
     packed = data.packed
@@ -35,6 +35,7 @@ def origin_of(data: ChipData) -> dict[str, Any]:
             "n_samples": len(data.train),
             "n_places": len(places),
             "places": places[:MOST_PLACES],
+            "attribution": list(packed.attribution),
         },
         "statistics": statistics,
     }

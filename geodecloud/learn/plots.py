@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from geodecloud.errors import MissingExtraError
@@ -66,6 +67,17 @@ def show_results(
             {"Input": batch["pixels"][0], "Target": batch["target"][0], "Prediction": pasted}
         )
     return _grid(rows, dict.fromkeys(("Input", "Target", "Prediction"), bands), rgb_bands)
+
+
+def show_prediction(
+    pixels: npt.NDArray[np.float32],
+    answer: npt.NDArray[np.float32],
+    bands_in: Sequence[str],
+    bands_out: Sequence[str],
+) -> Figure:
+    """Return a figure of what went in, (C, H, W), beside what came out."""
+    row = {"Input": torch.from_numpy(pixels), "Prediction": torch.from_numpy(answer)}
+    return _grid([row], {"Input": bands_in, "Prediction": bands_out}, None)
 
 
 def plot_losses(rows: Sequence[Mapping[str, float]]) -> Figure:

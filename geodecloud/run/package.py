@@ -296,12 +296,10 @@ def find_package(name_or_path: str | os.PathLike[str]) -> Path:
         path = path.parent
     if (path / CARD).is_file():
         return path
+    if is_foreign(path):
+        raise _foreign(path)
     if path.suffix.lower() == ARCHIVE_SUFFIX and path.is_file():
-        if CARD in ArchiveFiles(path).sizes:
-            return path
-        raise _foreign(path)
-    if path.is_dir() and any(path.glob(f"*{EMD_SUFFIX}")):
-        raise _foreign(path)
+        return path
     known = known_packages()
     if str(name_or_path) in known:
         return known[str(name_or_path)]
@@ -311,6 +309,20 @@ def find_package(name_or_path: str | os.PathLike[str]) -> Path:
         f"{CARD}",
         "see `geodecloud models`, or give the path of a model's folder",
     )
+
+
+def is_foreign(name_or_path: str | os.PathLike[str]) -> bool:
+    """Say whether a model lies there that another program made: an ``.emd``, and no card of ours.
+
+    Raises:
+        ModelError: it is a .dlpk that tries something.
+    """
+    path = Path(name_or_path)
+    if path.suffix.lower() == EMD_SUFFIX and path.is_file():
+        path = path.parent
+    if path.suffix.lower() == ARCHIVE_SUFFIX and path.is_file():
+        return CARD not in ArchiveFiles(path).sizes
+    return path.is_dir() and any(path.glob(f"*{EMD_SUFFIX}")) and not (path / CARD).exists()
 
 
 def _foreign(path: Path) -> ModelError:
