@@ -21,11 +21,18 @@ __version__ = "0.1.0"
 _HOMES = {
     "decloud": "geodecloud.tasks",
     "DecloudOptions": "geodecloud.tasks",
+    "mask": "geodecloud.masking",
+    "MaskOptions": "geodecloud.masking",
+    "clouds": "geodecloud.clouding",
+    "CloudsOptions": "geodecloud.clouding",
+    "Sky": "geodecloud.sky.sky",
     "open_scene": "geodecloud.geo.raster",
     "compare": "geodecloud.compare",
     "cut_scene": "geodecloud.geo.chips",
     "ChipStore": "geodecloud.geo.chips",
     "mosaic_chips": "geodecloud.geo.chips",
+    "translate": "geodecloud.translating",
+    "TranslateOptions": "geodecloud.translating",
     "translate_scene": "geodecloud.pipeline",
     "prepare_data": "geodecloud.datasets",
     "Pix2Pix": "geodecloud.learn.models",
@@ -39,6 +46,8 @@ _HOMES = {
 __all__ = [*_HOMES, "__version__"]
 
 if TYPE_CHECKING:
+    from geodecloud.clouding import CloudsOptions as CloudsOptions
+    from geodecloud.clouding import clouds as clouds
     from geodecloud.compare import compare as compare
     from geodecloud.errors import GeodecloudError as GeodecloudError
     from geodecloud.geo.chips import ChipStore as ChipStore
@@ -48,11 +57,16 @@ if TYPE_CHECKING:
     from geodecloud.geo.sensors import SENSORS as SENSORS
     from geodecloud.learn.models import Pix2Pix as Pix2Pix
     from geodecloud.learn.models import from_model as from_model
+    from geodecloud.masking import MaskOptions as MaskOptions
+    from geodecloud.masking import mask as mask
     from geodecloud.pipeline import Answer as Answer
     from geodecloud.pipeline import Request as Request
     from geodecloud.pipeline import translate_scene as translate_scene
+    from geodecloud.sky.sky import Sky as Sky
     from geodecloud.tasks import DecloudOptions as DecloudOptions
     from geodecloud.tasks import decloud as decloud
+    from geodecloud.translating import TranslateOptions as TranslateOptions
+    from geodecloud.translating import translate as translate
 
 
 def __getattr__(name: str) -> Any:

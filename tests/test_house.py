@@ -44,9 +44,10 @@ ROOMS = {
     "split_table": f"{HALL} learn",
     "datasets": f"{HALL} learn split_table",
     "tasks": f"{HALL} run learn metrics picture compare mask_grammar masking models",
+    "translating": f"{HALL} models tasks",
     "batch": f"{HALL} run learn metrics picture compare masking models tasks",
     "accessor": f"{HALL} run learn metrics picture compare masking models tasks batch",
-    "cli": f"{HALL} run learn metrics picture compare masking clouding models datasets tasks batch",
+    "cli": f"{HALL} run learn metrics picture compare masking clouding models datasets tasks translating batch",
     "__main__": "cli",
 }
 FACE = "__init__"  # lazy names of every room

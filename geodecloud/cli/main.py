@@ -18,13 +18,16 @@ from geodecloud.progress import Cancelled
 # Names and one-line helps stand here, so that --help imports no command.
 COMMANDS = {
     "decloud": ("geodecloud.cli.decloud:decloud", "Remove clouds from a scene."),
+    "mask": ("geodecloud.cli.mask:mask", "Write where the clouds of a scene are."),
+    "clouds": ("geodecloud.cli.clouds:clouds", "Hang a synthetic sky over a clear scene."),
+    "translate": ("geodecloud.cli.translate:translate", "Draw a scene or its chips anew."),
     "chip": ("geodecloud.cli.chips:chip", "Cut scenes into chips."),
     "mosaic": ("geodecloud.cli.chips:mosaic", "Put chips together into a scene."),
     "pack": ("geodecloud.cli.learn:pack", "Pack chips or scenes to train from."),
     "train": ("geodecloud.cli.learn:train", "Train a model by a recipe."),
     "compare": ("geodecloud.cli.look:compare", "Make a before/after page with a swipe bar."),
     "info": ("geodecloud.cli.look:info", "Show what a scene is made of."),
-    "models": ("geodecloud.cli.decloud:models", "List the models that can be used here."),
+    "models": ("geodecloud.cli.models:models", "List the models here, show one, hand it on."),
     "doctor": ("geodecloud.cli.look:doctor", "Check this installation."),
 }
 
