@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import math
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from geodecloud.errors import ModelError
 from geodecloud.geo.masks import pixel_size_m
+from geodecloud.geo.publish import publish, refuse_existing
 from geodecloud.geo.radiometry import OTHERS
 from geodecloud.geo.scene import Scene
 from geodecloud.geo.sensors import CLASS_BANDS, Sensor
 from geodecloud.run.baselines import BASELINES
+from geodecloud.run.card import describe
+from geodecloud.run.deepness import deepness_graph
+from geodecloud.run.exchange import dlpk_bytes
 from geodecloud.run.package import CARD, SHIPPED, known_packages, open_package, read_card
 from geodecloud.translator import Translator
 
@@ -25,22 +31,32 @@ SINGLE_IMAGE = frozenset({"pixels", "mask", "fill", "level"})
 
 
 def load_translator(
-    model: str | Path | Translator, scene: Scene, device: Literal["auto", "cpu", "cuda"] = "auto"
+    model: str | Path | Translator,
+    scene: Scene,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    *,
+    direction: str | None = None,
 ) -> Translator:
     """Return what does the work: a baseline for this scene's bands, or a trained model.
 
     A trained model runs in torch where a CUDA device is to be used, else in ONNX Runtime.
     "auto" is the shipped cloud-removing model whose bands, unit and pixel size are the scene's;
-    the fill, where there is none.
+    the fill, where there is none. ``direction`` is for models with two.
 
     Raises:
-        ModelError: no model has this name, or its package is damaged.
+        ModelError: no model has this name, its package is damaged, or it has no such direction.
         OptionError: ``device`` is "cuda" and there is none.
     """
-    if not isinstance(model, str | Path):
-        return model
     if model == DEFAULT_MODEL:
         model = _suiting(scene) or "fill"
+    if direction is not None and (not isinstance(model, str | Path) or str(model) in BASELINES):
+        raise ModelError(
+            f"direction {direction!r} of {model if isinstance(model, str) else 'a translator'}",
+            "directions are those of a model package",
+            "leave it out",
+        )
+    if not isinstance(model, str | Path):
+        return model
     if str(model) in BASELINES:
         return BASELINES[str(model)](spectral_bands(scene.sensor))
     package = open_package(model)
@@ -48,10 +64,10 @@ def load_translator(
     if wants_cuda and find_spec("torch") is not None:
         from geodecloud.learn.translator import TorchTranslator
 
-        return TorchTranslator.of(package, device)
+        return TorchTranslator.of(package, device, direction=direction)
     from geodecloud.run.onnx import OnnxTranslator
 
-    return OnnxTranslator(package, device)
+    return OnnxTranslator(package, device, direction=direction)
 
 
 def list_models() -> list[dict[str, str]]:
@@ -64,6 +80,50 @@ def list_models() -> list[dict[str, str]]:
         card = read_card(folder / CARD)
         found.append({"name": name, "summary": card.summary, "folder": str(folder)})
     return found
+
+
+def show_model(name: str | Path, *, as_json: bool = False) -> tuple[str, tuple[str, ...]]:
+    """Return a model's card, in Markdown or as ``model.json`` has it, and its unread programs.
+
+    Raises:
+        ModelError: there is no such model, or it is damaged.
+    """
+    if str(name) in BASELINES:
+        summary = _first_line(BASELINES[str(name)].__doc__)
+        content = {"name": str(name), "summary": summary}
+        return json.dumps(content, indent=1) if as_json else f"# {name}\n\n{summary}", ()
+    package = open_package(name)
+    card = package.card
+    return card.model_dump_json(indent=1) if as_json else describe(card), package.unread
+
+
+def export_model(
+    name: str | Path,
+    out: Path,
+    target: str,
+    *,
+    direction: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a model for other programs: "dlpk", "deepness" or "mlm".
+
+    Raises:
+        ModelError: there is no such model, it is damaged, or the program cannot run it.
+        OutputError: the file exists, or cannot be written.
+    """
+    refuse_existing(out, overwrite)
+    package = open_package(name)
+    if target == "dlpk":
+        content = dlpk_bytes(package)
+    elif target == "mlm":
+        from geodecloud.run.mlm import mlm_item  # brings pystac
+
+        content = mlm_item(package.card)
+    else:
+        way = package.direction(direction)
+        graph = b"" if way.graph is None else package.read(way.graph)
+        content = deepness_graph(graph, way, package.card.resolution_m)
+    publish(out, content, overwrite=overwrite)
 
 
 def spectral_bands(sensor: Sensor) -> tuple[str, ...]:

@@ -6,26 +6,29 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from geodecloud.errors import GridError, InputError, OptionError
+from geodecloud.geo.canvas import GENERATED_TAG
+from geodecloud.geo.classing import ClassCounts
 from geodecloud.geo.fill import Fill
-from geodecloud.geo.masks import ClassCounts, ClassMask, pixel_size_m
+from geodecloud.geo.masks import ClassMask, pixel_size_m
 from geodecloud.geo.publish import refuse_existing
-from geodecloud.geo.radiometry import check_radiometry
+from geodecloud.geo.plausible import check_radiometry
 from geodecloud.geo.raster import Profile, RasterSink, open_scene, profile_of
 from geodecloud.geo.scene import Scene, Sink, shape_of
 from geodecloud.geo.tiling import Window
-from geodecloud.masking import MASK_PROFILE, class_profile, masked
+from geodecloud.mask_grammar import Mask
+from geodecloud.masking import MASK_PROFILE, MaskOptions, class_profile, masked
 from geodecloud.models import DEFAULT_MODEL, load_translator, suits_pixel_size
 from geodecloud.paste import PROVENANCE, PROVENANCE_COLOURS
 from geodecloud.pipeline import Aids, Journey, Road, translate_scene
 from geodecloud.progress import Listener, silent
+from geodecloud.run.detectors import Detector
 from geodecloud.translator import Translator
 
-GENERATED_TAG = "GEODECLOUD_GENERATED_BY"
 STRIP_PX = 512
 
 PROVENANCE_PROFILE = class_profile("provenance", PROVENANCE, PROVENANCE_COLOURS, nodata=0)
@@ -39,10 +42,8 @@ class DecloudOptions:
 
     Attributes:
         model: "fill", the name of a shipped model, the path of a model package, or a translator.
-        mask: "auto", "all", "scl", the name of a detector, or a raster on the scene's grid in
-            which every pixel that is neither 0 nor nodata is to be replaced.
-        dilate_m: the mask grows by this much, as clouds have soft edges; None means 60 m for
-            what a detector finds and 0 for a raster, which is taken as it was drawn.
+        mask, detector, dilate_m, specks_m2, holes_m2, shadows: what is to be replaced; see
+            ``MaskOptions``.
         feather_m: over this distance, inside the mask's rim, the generated fades in.
         max_cloud: share of masked pixels above which a model that sees this scene alone refuses.
         keep_bands: write the bands that the model does not know as well, unchanged.
@@ -54,8 +55,12 @@ class DecloudOptions:
     """
 
     model: str | Path | Translator = DEFAULT_MODEL
-    mask: str | Path = "auto"
+    mask: Mask = "auto"
+    detector: str | Path | Detector | None = None
     dilate_m: float | None = None
+    specks_m2: float | None = None
+    holes_m2: float | None = None
+    shadows: bool = True
     feather_m: float = 30.0
     max_cloud: float = 0.95
     keep_bands: bool = False
@@ -75,7 +80,7 @@ class DecloudOptions:
     def __post_init__(self) -> None:
         """Refuse values that make no sense."""
         for name, low, high in (
-            ("max_cloud", 0, 1), ("dilate_m", 0, 5_000), ("feather_m", 0, 5_000),
+            ("max_cloud", 0, 1), ("feather_m", 0, 5_000),
             ("tile_size_px", 16, 8_192), ("batch_size", 1, 4_096),
         ):  # fmt: skip
             value = getattr(self, name)
@@ -85,6 +90,12 @@ class DecloudOptions:
                     f"it lies between {low} and {high}",
                     "choose another value",
                 )
+        self.mask_options()  # refuses its own
+
+    def mask_options(self) -> MaskOptions:
+        """Return what is to be replaced."""
+        names = (each.name for each in fields(MaskOptions))
+        return MaskOptions(**{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True)
@@ -166,7 +177,7 @@ def decloud(
     with _opened(source, options) as scene:
         translator = load_translator(options.model, scene, options.device)
         on_start(translator.device, translator.name)
-        _check_pixel_size(scene, translator)
+        check_pixel_size(scene, translator)
         for text in check_radiometry(scene.select(translator.bands_in)):
             note(text)
         target = scene if options.keep_bands else scene.select(translator.bands_out)
@@ -174,7 +185,7 @@ def decloud(
         with ExitStack() as stack:
             sinks = _open_sinks(stack, target, out, translator, options)
             classes, counts = stack.enter_context(
-                masked(scene, options.mask, options.dilate_m, on_progress)
+                masked(scene, options.mask_options(), on_progress)
             )
             _check_cloud(counts, options, note)
             if sinks.mask is not None:
@@ -216,7 +227,12 @@ def _opened(source: Source, options: DecloudOptions) -> Iterator[Scene]:
         yield scene
 
 
-def _check_pixel_size(scene: Scene, translator: Translator) -> None:
+def check_pixel_size(scene: Scene, translator: Translator) -> None:
+    """Refuse a scene whose pixels are of another size than the translator was made for.
+
+    Raises:
+        GridError: they are.
+    """
     if not suits_pixel_size(scene, translator.resolution_m):
         size_m = math.sqrt(math.prod(pixel_size_m(scene.geobox)))
         raise GridError(

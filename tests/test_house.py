@@ -47,7 +47,8 @@ ROOMS = {
     "translating": f"{HALL} models tasks",
     "batch": f"{HALL} run learn metrics picture compare masking models tasks",
     "accessor": f"{HALL} run learn metrics picture compare masking models tasks batch",
-    "cli": f"{HALL} run learn metrics picture compare masking clouding models datasets tasks translating batch",
+    "cli": f"{HALL} run learn metrics picture compare masking clouding models datasets tasks "
+    "translating batch",
     "__main__": "cli",
 }
 FACE = "__init__"  # lazy names of every room

@@ -1,4 +1,4 @@
-"""decloud and models: clouds out of a scene, and what can be used for it."""
+"""decloud: clouds out of a scene."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from geodecloud.cli.mask import mask_options
 from geodecloud.cli.progress import Reporter, progress_option
 
 FILE = click.Path(path_type=Path)
@@ -16,14 +17,7 @@ FILE = click.Path(path_type=Path)
 @click.argument("scene", nargs=-1, required=True, type=FILE)
 @click.argument("out", type=FILE)
 @click.option("--model", default=None, help="'fill', a model's name, or a model package.")
-@click.option(
-    "--mask",
-    default="auto",
-    show_default=True,
-    help="What to replace: auto, all, scl, a detector's name, or a raster on the same "
-    "grid (every pixel that is neither 0 nor nodata).",
-)
-@click.option("--dilate", "dilate_m", type=float, help="Grow the mask by this many metres.")
+@mask_options
 @click.option(
     "--feather",
     "feather_m",
@@ -71,7 +65,7 @@ def decloud(reporter: Reporter, /, scene: tuple[Path, ...], out: Path, **options
     from geodecloud.tasks import DecloudOptions, decloud
 
     chosen = {name: value for name, value in options.items() if value is not None}
-    chosen["batch_size"] = _batch_size(chosen["batch_size"])
+    chosen["batch_size"] = batch_size(chosen["batch_size"])
     if "bands" in chosen:
         chosen["bands"] = tuple(name.strip() for name in chosen["bands"].split(","))
     result = decloud(
@@ -85,7 +79,8 @@ def decloud(reporter: Reporter, /, scene: tuple[Path, ...], out: Path, **options
     reporter.close(result.to_json(), result.summary())
 
 
-def _batch_size(text: str) -> int | None:
+def batch_size(text: str) -> int | None:
+    """Return the number in ``--batch-size``; None for "auto"."""
     if text == "auto":
         return None
     try:
@@ -94,19 +89,3 @@ def _batch_size(text: str) -> int | None:
         raise click.BadParameter(
             f"{text!r} is neither 'auto' nor a number", param_hint="--batch-size"
         ) from error
-
-
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-def models(as_json: bool) -> None:
-    """List the models that can be used here."""
-    import json
-
-    from geodecloud.models import list_models
-
-    found = list_models()
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-        return
-    for model in found:
-        click.echo(f"{model['name']:24} {model['summary']}")

@@ -1,0 +1,298 @@
+"""translate: scenes and stores of chips drawn anew by a model, from options to files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from geodecloud.errors import GridError, OptionError, OutputError
+from geodecloud.geo.canvas import Canvas
+from geodecloud.geo.chips import ChipStore, mosaic_chips
+from geodecloud.geo.manifest import MANIFEST
+from geodecloud.geo.plausible import check_radiometry
+from geodecloud.geo.raster import RasterSink, open_scene
+from geodecloud.geo.scene import Scene
+from geodecloud.models import load_translator
+from geodecloud.pipeline import Aids, Road, translate_scene
+from geodecloud.progress import Listener, silent
+from geodecloud.tasks import check_pixel_size, decloud
+from geodecloud.translator import Translator
+
+Paths = str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True)
+class TranslateOptions:
+    """How a scene, or a store of chips, is drawn anew.
+
+    Attributes:
+        model: the name of a model, the path of a package, or a translator.
+        direction: of models with two, such as "BtoA"; None takes the first.
+        mask: where a cloud-removing model answers; see ``DecloudOptions``.
+        extra: further inputs that the model wants, by name ("sar"): rasters on the scene's grid.
+        bands, scale, offset, level: what the stored numbers are, where the file does not say.
+        tile_size_px, batch_size, device: how it is computed; see ``Road``.
+        overwrite: replace what exists.
+    """
+
+    model: str | Path | Translator
+    direction: str | None = None
+    mask: str | Path = "auto"
+    extra: Mapping[str, Path] = field(default_factory=dict)
+    bands: Sequence[str] | None = None
+    scale: float | None = None
+    offset: float | None = None
+    level: str | None = None
+    tile_size_px: int = 512
+    batch_size: int | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense."""
+        for name, low, high in (("tile_size_px", 16, 8_192), ("batch_size", 1, 4_096)):
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise OptionError(
+                    f"{name} is {value}",
+                    f"it lies between {low} and {high}",
+                    "choose another value",
+                )
+
+
+@dataclass(frozen=True)
+class TranslateResult:
+    """What was drawn: by whom, of how many valid pixels, and into which files."""
+
+    model: str
+    device: str
+    seconds: float
+    bands: Sequence[str]
+    n_valid: int
+    generated_share: float
+    n_chips: int = 0
+    files: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as strings and numbers."""
+        listed = {"bands": list(self.bands), "files": dict(self.files), "notes": list(self.notes)}
+        return {**asdict(self), **listed}
+
+    def summary(self) -> str:
+        """Return the result in a few lines for people."""
+        what = f"{self.n_chips} chips of " if self.n_chips else ""
+        lines = [
+            f"generated          {self.generated_share:7.2%} of {self.n_valid} valid pixels by "
+            f"{self.model} on {self.device}",
+            f"bands              {what}{', '.join(self.bands)}",
+            f"time               {self.seconds:6.1f} s",
+        ]
+        return "\n".join([*lines, *(f"{name:18} {path}" for name, path in self.files.items())])
+
+
+@dataclass(frozen=True)
+class _Listeners:
+    """Who hears of the work, and what was noted on the way."""
+
+    on_start: Callable[[str, str], None]
+    on_note: Callable[[str], None]
+    on_progress: Listener
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Tell it once."""
+        if text not in self.notes:
+            self.notes.append(text)
+            self.on_note(text)
+
+
+def translate(
+    source: Paths | Scene,
+    out: str | Path,
+    options: TranslateOptions | None = None,
+    *,
+    on_start: Callable[[str, str], None] = lambda device, model: None,
+    on_note: Callable[[str], None] = lambda text: None,
+    on_progress: Listener = silent,
+    **changes: Any,
+) -> TranslateResult:
+    """Draw a scene, or a store of chips, anew by a model; return what was done.
+
+    The output lies on the source's grid, in the bands and encoding of the model's target sensor;
+    each of its bands names the model. A cloud-removing model draws under the mask alone. Chips
+    are taken as the scene they were cut from, so that none shows a rim, and cut again as they
+    were: ``mosaic_chips`` of the output is the scene's translation, bit for bit.
+
+    Args:
+        source: a raster, a folder or list of per-band rasters, an open scene, or a folder of
+            chips with the manifest of ``ChipStore``.
+        out: the GeoTIFF (COG) to write; for chips a folder.
+        options: how; its ``model`` may be given in ``changes``.
+        on_start: told the device and the model once both are known.
+        on_note: told what the user should know.
+        on_progress: told how far each stage is; raises ``Cancelled`` to stop.
+        **changes: fields of ``TranslateOptions`` by name, over ``options``.
+
+    Raises:
+        InputError: the source cannot be used, or a chip is missing or changed.
+        OptionError: an option makes no sense.
+        OutputError: the output exists, or cannot be written.
+        ModelError: the model is unknown, damaged, made for something else, or has no such
+            direction.
+
+    Example:
+        >>> from geodecloud import translate                            # doctest: +SKIP
+        >>> translate("grey.tif", "colour.tif", model="colorize").bands  # doctest: +SKIP
+        ('red', 'green', 'blue')
+    """
+    chosen = replace(options, **changes) if options else TranslateOptions(**changes)
+    listeners = _Listeners(on_start, on_note, on_progress)
+    start = time.perf_counter()
+    if isinstance(source, str | Path) and (Path(source) / MANIFEST).is_file():
+        result = _translate_chips(Path(source), Path(out), chosen, listeners)
+    else:
+        with _opened(source, chosen) as scene:
+            result = _translate_scene(scene, Path(out), chosen, listeners)
+    return replace(
+        result,
+        seconds=round(time.perf_counter() - start, 3),
+        files={"output": str(out)},
+        notes=tuple(listeners.notes),
+    )
+
+
+@contextmanager
+def _opened(source: Paths | Scene, options: TranslateOptions) -> Iterator[Scene]:
+    if not isinstance(source, str | Path | Sequence):
+        yield source
+        return
+    with open_scene(
+        source,
+        bands=options.bands,
+        scale=options.scale,
+        offset=options.offset,
+        level=options.level,
+    ) as scene:
+        yield scene
+
+
+def _translate_chips(
+    folder: Path, out: Path, options: TranslateOptions, listeners: _Listeners
+) -> TranslateResult:
+    """The chips as one scene, drawn anew, and cut as they were."""
+    store = ChipStore.open(folder)
+    manifest = store.manifest
+    if out.resolve() == folder.resolve():
+        raise OutputError(
+            f"{out} is the folder that is read", "the chips stay as they are", "name another folder"
+        )
+    with TemporaryDirectory(prefix="geodecloud-") as temporary:
+        whole, drawn = Path(temporary) / "whole.tif", Path(temporary) / "drawn.tif"
+        mosaic_chips(folder, whole, on_progress=listeners.on_progress)
+        with open_scene(whole, bands=manifest.sensor.band_names) as scene:
+            scene.sensor = manifest.sensor  # the file alone may say less
+            result = _translate_scene(scene, drawn, options, listeners)
+        with open_scene(drawn, bands=result.bands) as scene:
+            cut = ChipStore.cut(
+                scene,
+                out,
+                name=manifest.scene,
+                size_px=manifest.size_px,
+                overlap_px=manifest.overlap_px,
+                overwrite=options.overwrite,
+                on_progress=listeners.on_progress,
+            )
+    return replace(result, n_chips=len(cut))
+
+
+def _translate_scene(
+    scene: Scene, out: Path, options: TranslateOptions, listeners: _Listeners
+) -> TranslateResult:
+    translator = load_translator(options.model, scene, options.device, direction=options.direction)
+    if translator.task == "cloud-removal":
+        return _clear(scene, out, translator, options, listeners)
+    listeners.on_start(translator.device, translator.name)
+    check_pixel_size(scene, translator)
+    seen = scene.select(translator.bands_in)
+    for text in check_radiometry(seen):
+        listeners.note(text)
+    canvas = Canvas.of(
+        seen, translator.bands_out, translator.sensor_out, generated_by=translator.name
+    )
+    stride_px = translator.stride_px
+    road = Road(
+        size_px=-(-options.tile_size_px // stride_px) * stride_px, batch_size=options.batch_size
+    )
+    with (
+        _extra(options.extra, scene) as extra,
+        RasterSink(out, canvas.geobox, canvas.profile, overwrite=options.overwrite) as sink,
+    ):
+        journey = translate_scene(
+            seen,
+            sink,
+            translator,
+            aids=Aids(extra=extra, canvas=canvas),
+            road=road,
+            on_progress=listeners.on_progress,
+        )
+    return TranslateResult(
+        model=translator.name,
+        device=translator.device,
+        seconds=0.0,
+        bands=translator.bands_out,
+        n_valid=journey.n_valid,
+        generated_share=journey.n_generated / max(journey.n_valid, 1),
+    )
+
+
+def _clear(
+    scene: Scene,
+    out: Path,
+    translator: Translator,
+    options: TranslateOptions,
+    listeners: _Listeners,
+) -> TranslateResult:
+    """What ``decloud`` does, told as a translation."""
+    done = decloud(
+        scene,
+        out,
+        model=translator,
+        mask=options.mask,
+        tile_size_px=options.tile_size_px,
+        batch_size=options.batch_size,
+        overwrite=options.overwrite,
+        on_start=listeners.on_start,
+        on_note=listeners.note,
+        on_progress=listeners.on_progress,
+    )
+    return TranslateResult(
+        model=done.model,
+        device=done.device,
+        seconds=done.seconds,
+        bands=translator.bands_out,
+        n_valid=done.n_valid,
+        generated_share=done.generated_share + done.feathered_share,
+    )
+
+
+@contextmanager
+def _extra(paths: Mapping[str, Path], scene: Scene) -> Iterator[Mapping[str, Scene]]:
+    """Further inputs, open; each lies on the scene's grid."""
+    with ExitStack() as stack:
+        found: dict[str, Scene] = {}
+        for name, path in paths.items():
+            found[name] = opened = open_scene(path)
+            stack.callback(opened.close)
+            if opened.geobox != scene.geobox:
+                raise GridError(
+                    f"{path} lies on another grid than the scene",
+                    f"{name!r} is read pixel by pixel beside it",
+                    "warp it to the scene's grid",
+                )
+        yield found
