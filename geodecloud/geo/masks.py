@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import floor, hypot, radians, sqrt
 from types import MappingProxyType
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
 from geodecloud.errors import GridError
-from geodecloud.geo.scene import Scene, Sink, shape_of
-from geodecloud.geo.tiling import Tiling, Window
-from geodecloud.progress import Listener, Progress, silent
+from geodecloud.geo.scene import Scene, shape_of
+from geodecloud.geo.tiling import Window
 
 Flags = npt.NDArray[np.bool_]
 Classes = npt.NDArray[np.uint8]
 
 CLEAR, CLOUD, THIN, SHADOW, MARGIN, NODATA = 0, 1, 2, 3, 4, 255
-
-DETECTION_TILE_PX = 1536
-"""Side of the tiles a detector sees, without its margin: some 300 MB of work arrays."""
 
 DEFAULT_PIXEL_M = 10.0
 """Pixel size of a scene without georeference: that of Sentinel-2's finest bands."""
@@ -55,28 +51,6 @@ CLASSES: Mapping[int, MaskClass] = MappingProxyType(
 
 SCL_CLASSES: Mapping[int, int] = MappingProxyType({3: SHADOW, 8: CLOUD, 9: CLOUD, 10: THIN})
 """Codes of Sentinel-2's scene classification that are replaced (ESA, L2A product definition)."""
-
-
-class ClassSource(Protocol):
-    """Says of pixels which class they are.
-
-    Contract: the class of a pixel depends on what lies within ``margin_px`` of it and on nothing
-    else, its place in the array included; what is not valid is ``NODATA``.
-
-    Attributes:
-        bands: names of the bands it wants, in its order.
-        margin_px: how far it looks around a pixel.
-    """
-
-    @property
-    def bands(self) -> tuple[str, ...]: ...  # noqa: D102
-
-    @property
-    def margin_px(self) -> int: ...  # noqa: D102
-
-    def classes(self, reflectance: npt.NDArray[np.float32], valid: Flags) -> Classes:
-        """Return (H, W) codes of ``CLASSES`` for (C, H, W) reflectance and (H, W) validity."""
-        ...
 
 
 def classes_of_scl(
@@ -282,8 +256,23 @@ class ClassMask:
 
     def read(self, window: Window) -> Flags:
         """Return (H, W) bool: which pixels of a window are to be replaced."""
-        codes, valid = self._raster.read(window)
-        return np.asarray((codes[0] != 0) & valid[0], bool)
+        return np.asarray(self.classes(window) != CLEAR)
+
+    def classes(self, window: Window) -> Classes:
+        """Return (H, W) codes: those of ``CLASSES``, cloud for others, clear for nodata."""
+        drawn, valid = self._raster.read(window)
+        return np.where(valid[0], codes_of_drawing(drawn[0]), CLEAR).astype(np.uint8)
+
+
+def codes_of_drawing(drawn: npt.NDArray[np.generic]) -> Classes:
+    """Return the classes that drawn numbers (H, W) mean: our codes; any other but 0 is cloud.
+
+    Example:
+        >>> codes_of_drawing(np.array([[0, 3, 7, 255]]))
+        array([[0, 3, 1, 1]], dtype=uint8)
+    """
+    is_ours = np.isin(drawn, [CLEAR, CLOUD, THIN, SHADOW, MARGIN])
+    return np.where(is_ours, drawn, CLOUD).astype(np.uint8)
 
 
 def _lie_together(one: GeoBox, other: GeoBox) -> bool:
@@ -299,99 +288,3 @@ def _lie_together(one: GeoBox, other: GeoBox) -> bool:
 
 def _place(geobox: GeoBox) -> str:
     return f"{geobox.crs}, corner {geobox.affine.c:g}, {geobox.affine.f:g}"
-
-
-@dataclass(frozen=True, slots=True)
-class ClassCounts:
-    """How many pixels a class raster has of each code; shares are of the valid pixels, 0 to 1."""
-
-    pixels: Mapping[int, int]
-
-    @property
-    def n_valid(self) -> int:
-        """Pixels that are measurements."""
-        return sum(self.pixels.values()) - self.pixels.get(NODATA, 0)
-
-    def share(self, *codes: int) -> float:
-        """The part of the valid pixels that has one of these codes; 0 where none is valid."""
-        n_valid = self.n_valid
-        return sum(self.pixels.get(code, 0) for code in codes) / n_valid if n_valid else 0.0
-
-    @property
-    def cloud_share(self) -> float:
-        """Cloud, thick and thin."""
-        return self.share(CLOUD, THIN)
-
-    @property
-    def shadow_share(self) -> float:
-        """Shadow of clouds."""
-        return self.share(SHADOW)
-
-    @property
-    def mask_share(self) -> float:
-        """What is to be replaced: cloud, shadow and the margin around them."""
-        return self.share(CLOUD, THIN, SHADOW, MARGIN)
-
-
-def write_classes(
-    scene: Scene,
-    source: ClassSource,
-    sink: Sink,
-    *,
-    dilate_m: float = 0.0,
-    on_progress: Listener = silent,
-) -> ClassCounts:
-    """Write the classes of a scene, grown by ``dilate_m`` metres, into an open sink; count them.
-
-    The sink takes (1, H, W) uint8 of ``CLASSES``, top to bottom; what only the growth has masked
-    is ``MARGIN``. Memory holds one row of tiles, whatever the scene.
-
-    Raises:
-        BandError: the scene lacks a band of the source.
-    """
-    shape = shape_of(scene.geobox)
-    counts = np.zeros(256, np.int64)
-    strips = _class_strips(scene.select(source.bands), source, on_progress)
-    for top, codes in _grown(strips, Disk.of_metres(dilate_m, scene.geobox), shape[0]):
-        counts += np.bincount(codes.ravel(), minlength=256)
-        window = Window(top, 0, len(codes), shape[1])
-        sink.write(window, codes[None], codes[None] != NODATA)
-    return ClassCounts({code: int(n) for code, n in enumerate(counts) if n})
-
-
-def _class_strips(scene: Scene, source: ClassSource, on_progress: Listener) -> Iterator[Classes]:
-    """Detect tile by tile; yield whole rows of tiles."""
-    shape = shape_of(scene.geobox)
-    tiling = Tiling.for_prediction(shape, DETECTION_TILE_PX, halo_px=source.margin_px)
-    for tile in tiling:
-        if tile.col == 0:
-            strip = np.empty((tile.keep.height, shape[1]), np.uint8)
-        read = tile.read & Window.whole(shape)
-        dn, valid = scene.read(read)
-        is_valid = np.asarray(valid.all(axis=0))
-        reflectance = scene.sensor.to_reflectance(dn)
-        reflectance[:, ~is_valid] = 0
-        codes = source.classes(reflectance, is_valid)
-        strip[:, tile.keep.col : tile.keep.col_stop] = codes[tile.keep.relative_to(read).slices]
-        on_progress(Progress(len(tiling.cols) * tile.row + tile.col + 1, len(tiling), "clouds"))
-        if tile.col == len(tiling.cols) - 1:
-            yield strip
-
-
-def _grown(strips: Iterator[Classes], disk: Disk, height: int) -> Iterator[tuple[int, Classes]]:
-    """Add the margin; yield (first row, codes) of what no later strip can change."""
-    reach = len(disk.half_widths) - 1
-    held, top, done = np.empty((0, 0), np.uint8), 0, 0  # held begins at row top of the scene
-    for strip in strips:
-        held = np.concatenate([held, strip]) if held.size else strip
-        stop = top + len(held)
-        ready = height if stop == height else stop - reach
-        if ready <= done:
-            continue
-        grown = dilate((held != CLEAR) & (held != NODATA), disk)[done - top : ready - top]
-        codes = held[done - top : ready - top].copy()
-        codes[grown & (codes == CLEAR)] = MARGIN
-        yield done, codes
-        done = ready
-        keep = max(top, done - reach)
-        held, top = held[keep - top :], keep

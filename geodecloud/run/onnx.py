@@ -52,7 +52,7 @@ class OnnxTranslator:
         _refuse_external_data(graph, f"{package.folder / way.graph}")
         provider, self.device = _provider(ort, device)
         options = ort.SessionOptions()
-        options.intra_op_num_threads = n_threads or _n_cores()
+        options.intra_op_num_threads = n_threads or n_cores()
         options.log_severity_level = 3  # errors alone; they are raised as well
         # a plan of the whole graph's memory holds a third more than what runs at any time needs
         options.enable_mem_pattern = False
@@ -105,8 +105,8 @@ def _errors_of(ort: Any) -> tuple[type[Exception], ...]:
     return tuple(getattr(state, name) for name in names.split())
 
 
-def _n_cores() -> int:
-    # those this process may use; only Linux tells
+def n_cores() -> int:
+    """Return how many cores this process may use; only Linux tells."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

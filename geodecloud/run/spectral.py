@@ -109,6 +109,8 @@ class SpectralDetector:
     lit: tuple[float, ...] = (0.08, 0.3)
     throw: Throw | None = None
 
+    stride_px = 1
+
     @property
     def margin_px(self) -> int:
         """How far it looks around a pixel."""

@@ -11,17 +11,12 @@ from hypothesis.extra import numpy as npst
 from odc.geo.geobox import GeoBox
 from scipy import ndimage
 
-from geodecloud.errors import BandError, GridError
-from geodecloud.geo import masks
+from geodecloud.errors import GridError
 from geodecloud.geo.masks import (
     CLASSES,
-    CLEAR,
     CLOUD,
-    MARGIN,
-    NODATA,
     SHADOW,
     THIN,
-    ClassCounts,
     ClassMask,
     Disk,
     classes_of_scl,
@@ -30,9 +25,8 @@ from geodecloud.geo.masks import (
     feather,
     pixel_size_m,
     without_specks,
-    write_classes,
 )
-from geodecloud.geo.scene import ArrayScene, ArraySink
+from geodecloud.geo.scene import ArrayScene
 from geodecloud.geo.sensors import Band, Sensor
 from geodecloud.geo.tiling import Window
 
@@ -50,17 +44,6 @@ def mask_scene(codes, geobox=None, nodata=None, n_bands=1):
     bands = tuple(Band(f"mask{i}", nodata=nodata, dtype="uint8") for i in range(n_bands))
     dn = np.broadcast_to(np.asarray(codes, np.uint8), (n_bands, *np.shape(codes))).copy()
     return ArrayScene(dn, Sensor("mask", bands, unit="class"), geobox)
-
-
-class Bright:
-    """Cloud where the brightest pixel within two is above a half."""
-
-    bands = ("B02",)
-    margin_px = 2
-
-    def classes(self, reflectance, valid):
-        near = dilate(valid & (reflectance[0] > 0.5), Disk.of_px(2))
-        return np.where(valid, np.where(near, CLOUD, CLEAR), NODATA).astype(np.uint8)
 
 
 def reflectance_scene(dn, geobox=None):
@@ -208,71 +191,3 @@ def test_a_mask_of_several_bands_is_refused() -> None:
         ClassMask(
             mask_scene(np.zeros((2, 2)), n_bands=3), reflectance_scene(np.ones((2, 2), np.uint16))
         )
-
-
-@given(
-    npst.arrays(np.uint16, st.tuples(st.integers(1, 70), st.integers(1, 50)),
-                elements=st.sampled_from([0, 100, 100, 100, 100, 100, 9000]), fill=st.just(100)),
-    st.sampled_from([0.0, 10.0, 35.0, 300.0]),
-    st.integers(5, 40),
-)  # fmt: skip
-def test_written_classes_do_not_depend_on_the_tiles(dn, dilate_m, tile_px) -> None:
-    scene = reflectance_scene(dn)
-    outs = []
-    for size in (tile_px, 10_000):
-        with pytest.MonkeyPatch.context() as patch, ArraySink(1, dn.shape, np.uint8) as sink:
-            patch.setattr(masks, "DETECTION_TILE_PX", size)
-            counts = write_classes(scene, Bright(), sink, dilate_m=dilate_m)
-        outs.append(sink.dn[0])
-        assert np.array_equal(sink.valid[0], dn != 0)
-        assert sum(counts.pixels.values()) == dn.size
-    assert np.array_equal(*outs)
-    source = Bright().classes(np.where(dn, dn * 1e-4, 0)[None], dn != 0)
-    grown = dilate(source == CLOUD, Disk.of_px(dilate_m / 10))
-    wanted = np.where(grown & (source == CLEAR), MARGIN, source)
-    assert np.array_equal(outs[0], wanted)
-
-
-def test_windows_come_whole_rows_top_to_bottom_and_in_bounded_height(monkeypatch) -> None:
-    monkeypatch.setattr(masks, "DETECTION_TILE_PX", 16)
-    written = []
-
-    class Sink(ArraySink):
-        def write(self, window, pixels, valid):
-            written.append(window)
-            super().write(window, pixels, valid)
-
-    with Sink(1, (200, 50), np.uint8) as sink:
-        write_classes(reflectance_scene(np.ones((200, 50), np.uint16)), Bright(), sink, dilate_m=50)
-    assert [window.row for window in written] == np.cumsum(
-        [0, *(window.height for window in written[:-1])]
-    ).tolist()
-    assert max(window.height for window in written) <= 16 + 5
-    assert {(window.col, window.width) for window in written} == {(0, 50)}
-
-
-def test_shares_are_of_the_valid_pixels() -> None:
-    counts = ClassCounts({CLEAR: 40, CLOUD: 20, THIN: 10, SHADOW: 20, MARGIN: 10, NODATA: 900})
-    assert counts.n_valid == 100
-    assert counts.cloud_share == pytest.approx(0.3)
-    assert counts.shadow_share == pytest.approx(0.2)
-    assert counts.mask_share == pytest.approx(0.6)
-    assert ClassCounts({NODATA: 5}).mask_share == 0.0
-
-
-def test_a_scene_without_the_wanted_band_is_refused() -> None:
-    scene = ArrayScene(np.ones((1, 4, 4), np.uint16), Sensor("s", (Band("B08"),)))
-    with pytest.raises(BandError, match="B02"), ArraySink(1, (4, 4), np.uint8) as sink:
-        write_classes(scene, Bright(), sink)
-
-
-def test_progress_is_told_tile_by_tile(monkeypatch) -> None:
-    monkeypatch.setattr(masks, "DETECTION_TILE_PX", 16)
-    heard = []
-    with ArraySink(1, (20, 40), np.uint8) as sink:
-        write_classes(
-            reflectance_scene(np.ones((20, 40), np.uint16)), Bright(), sink,
-            on_progress=heard.append,
-        )  # fmt: skip
-    assert [progress.done for progress in heard] == [1, 2, 3, 4, 5, 6]
-    assert heard[-1].total == 6

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
-from geodecloud.geo.masks import CLOUD, NODATA, SHADOW, THIN, Disk, dilate, write_classes
+from geodecloud.geo.classing import write_classes
+from geodecloud.geo.masks import CLOUD, NODATA, SHADOW, THIN, Disk, dilate
 from geodecloud.geo.raster import open_scene
 from geodecloud.geo.scene import ArrayScene, ArraySink, shape_of
 from geodecloud.geo.sensors import SENSORS, Band, Sensor

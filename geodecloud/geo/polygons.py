@@ -1,0 +1,247 @@
+"""Polygons drawn by hand: read from GeoJSON and GeoPackage, burnt into a scene's grid."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from affine import Affine
+from odc.geo import CRS
+from odc.geo.geobox import GeoBox
+from rasterio.features import rasterize
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
+
+from geodecloud.errors import GridError, InputError
+from geodecloud.geo.masks import CLASSES, CLEAR, CLOUD, NODATA, Classes
+from geodecloud.geo.scene import Scene, shape_of
+from geodecloud.geo.tiling import Window
+
+POLYGON_SUFFIXES = (".geojson", ".json", ".gpkg")
+MAX_GEOJSON_BYTES = 500_000_000
+
+LONGITUDE_LATITUDE = "OGC:CRS84"
+"""The coordinate system of a GeoJSON file that names none (RFC 7946, section 4)."""
+
+Box = tuple[float, float, float, float]
+Transform = Callable[..., tuple[npt.NDArray[Any], npt.NDArray[Any]]]
+"""x and y in one coordinate system to x and y in another."""
+
+PARTS_OF_EDGE = 64
+"""A long edge is cut into pieces of this part of the scene: straight lines bend between grids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """An area and what it is: a code of ``CLASSES``."""
+
+    area: BaseGeometry
+    code: int
+
+
+class Polygons:
+    """Areas on the grid of a scene, to be read by windows.
+
+    A pixel belongs to the areas that its centre lies in, the last of them first. An area is
+    cloud, or what its property ``class`` names ("shadow", or the code 3).
+
+    Args:
+        areas: in pixels of the scene: x counts columns, y rows, from its corner.
+        codes: a code of ``CLASSES`` for each.
+    """
+
+    def __init__(self, areas: Sequence[BaseGeometry], codes: Sequence[int]) -> None:
+        """Index the areas by where they lie."""
+        self._areas, self._codes = list(areas), list(codes)
+        self._tree = shapely.STRtree(self._areas)
+
+    @classmethod
+    def open(cls, path: Path, scene: Scene) -> Self:
+        """Read a file, whatever its coordinate system, onto a scene's grid.
+
+        Raises:
+            InputError: the file is damaged, empty, holds no areas, or names an unknown class.
+            GridError: the scene lies nowhere on Earth, or nothing in the file lies on it.
+        """
+        features, crs = _read(path)
+        geobox = scene.geobox
+        if geobox.crs is None:
+            raise GridError(
+                f"the scene has no georeference, so {path} cannot be placed on it",
+                "polygons have coordinates on Earth",
+                "give a raster of the scene's size as mask",
+            )
+        footprint = _footprint(geobox, geobox.crs.transformer_to_crs(crs))
+        to_scene = crs.transformer_to_crs(geobox.crs)
+        areas = [_on_grid(feature.area, to_scene, footprint, geobox) for feature in features]
+        height, width = shape_of(geobox)
+        scene_area = shapely.box(0, 0, width, height)
+        if not any(area.intersects(scene_area) for area in areas):
+            raise GridError(
+                f"none of the {len(features)} polygons of {path} lies on the scene",
+                f"the scene covers {_corners(footprint)} in their coordinates ({crs})",
+                "check the coordinate system of the file, or choose another file",
+            )
+        return cls(areas, [feature.code for feature in features])
+
+    def read(self, window: Window) -> Classes:
+        """Return (H, W) codes of ``CLASSES``: clear where no area is."""
+        row_stop, col_stop = window.row + window.height, window.col + window.width
+        here = self._tree.query(shapely.box(window.col, window.row, col_stop, row_stop))
+        codes: Classes = np.full(window.shape, CLEAR, np.uint8)
+        if len(here):
+            burnt = [(self._areas[i], self._codes[i]) for i in sorted(here)]
+            corner = Affine.translation(window.col, window.row)
+            rasterize(burnt, out=codes, transform=corner)
+        return codes
+
+
+def _footprint(geobox: GeoBox, there: Transform) -> Box:
+    """Left, bottom, right and top of a scene in a coordinate system."""
+    extent = geobox.extent.geom
+    edge = shapely.segmentize(extent, extent.length / (4 * PARTS_OF_EDGE))
+    left, bottom, right, top = map(float, _moved(edge, there).bounds)
+    return left, bottom, right, top
+
+
+def _moved(area: BaseGeometry, there: Transform) -> BaseGeometry:
+    return shapely.transform(area, lambda at: np.stack(there(*at.T), axis=1))
+
+
+def _on_grid(
+    area: BaseGeometry, to_scene: Transform, footprint: Box, geobox: GeoBox
+) -> BaseGeometry:
+    """What lies on or near a scene of an area, in the scene's pixels; empty where nothing does."""
+    left, bottom, right, top = footprint
+    step = max(right - left, top - bottom) / PARTS_OF_EDGE
+    if not math.isfinite(step):  # the scene lies beyond the reach of this coordinate system
+        return shapely.MultiPolygon()
+    near = shapely.box(left - step, bottom - step, right + step, top + step)
+    area = _areal(shapely.intersection(area, near))
+    moved = _moved(shapely.segmentize(area, step), to_scene)
+    a, b, c, d, e, f = tuple(~geobox.affine)[:6]
+    return shapely.transform(moved, lambda at: at @ np.array([[a, d], [b, e]]) + (c, f))
+
+
+def _areal(geometry: BaseGeometry) -> BaseGeometry:
+    """The polygons of a geometry, without the lines and points beside them."""
+    parts = shapely.get_parts(shapely.get_parts(geometry))
+    return shapely.multipolygons(parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON])
+
+
+def _corners(footprint: Box) -> str:
+    left, bottom, right, top = footprint
+    return f"{left:.6g} to {right:.6g}, {bottom:.6g} to {top:.6g}"
+
+
+def _read(path: Path) -> tuple[list[Feature], CRS]:
+    """The areas of a file, and their coordinate system."""
+    try:
+        found, crs = _from_gpkg(path) if path.suffix.lower() == ".gpkg" else _from_geojson(path)
+        features = [
+            Feature(_valid(area), _code_of(properties, path))
+            for area, properties in found
+            if area is not None and shapely.get_dimensions(area) == 2 and not area.is_empty
+        ]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError,
+            shapely.errors.ShapelyError, sqlite3.Error) as error:  # fmt: skip
+        raise InputError(
+            f"{path} cannot be read as polygons ({str(error) or type(error).__name__})",
+            "a GeoJSON or a GeoPackage with one layer of polygons",
+            "save the polygons again as one of these",
+        ) from error
+    if not features:
+        raise InputError(
+            f"{path} holds no polygon",
+            "a mask is drawn in polygons: points and lines have no area",
+            "draw one, or leave the file out",
+        )
+    return features, crs
+
+
+def _valid(area: BaseGeometry) -> BaseGeometry:
+    # a figure of eight drawn by hand has both its loops
+    return _areal(area if area.is_valid else shapely.make_valid(area))
+
+
+def _code_of(properties: Mapping[str, Any], path: Path) -> int:
+    """The class that a property ``class`` names; cloud where there is none."""
+    said = properties.get("class")
+    if said is None or said == "":
+        return CLOUD
+    known = {kind.name: kind.code for kind in CLASSES.values() if kind.code not in (CLEAR, NODATA)}
+    for name, code in known.items():
+        if str(said).strip().lower() in (name, str(code)):
+            return code
+    raise InputError(
+        f"{path} has a polygon of class {said!r}",
+        f"a class is {', '.join(known)}, or none for cloud",
+        "correct the property 'class', or remove it",
+    )
+
+
+Found = Iterator[tuple[BaseGeometry | None, Mapping[str, Any]]]
+
+
+def _from_geojson(path: Path) -> tuple[Found, CRS]:
+    """Geometries and properties; the member ``crs`` of before RFC 7946 is honoured."""
+    if path.stat().st_size > MAX_GEOJSON_BYTES:
+        raise ValueError(f"it has {path.stat().st_size} bytes")
+    tree = json.loads(path.read_text(encoding="utf-8-sig"))
+    named = tree.get("crs") or {"properties": {"name": LONGITUDE_LATITUDE}}
+    crs = CRS(str(named["properties"]["name"]))
+    if tree.get("type") == "FeatureCollection":
+        features = tree["features"]
+    else:
+        features = [tree if tree.get("type") == "Feature" else {"geometry": tree}]
+
+    def found() -> Found:
+        for feature in features:
+            geometry = feature.get("geometry")
+            yield geometry and shape(geometry), feature.get("properties") or {}
+
+    return found(), crs
+
+
+def _from_gpkg(path: Path) -> tuple[Found, CRS]:
+    """Geometries and attributes of the only layer (OGC 12-128r19)."""
+    with path.open("rb") as file:
+        if not file.read(16).startswith(b"SQLite format 3"):
+            raise ValueError("it is no GeoPackage")
+    # read-only, yet with what an open QGIS has not moved into the main file
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        database.execute("PRAGMA trusted_schema = OFF")
+        database.row_factory = sqlite3.Row
+        layers = database.execute(
+            "SELECT g.table_name, g.column_name, s.organization, s.organization_coordsys_id, "
+            "s.definition FROM gpkg_geometry_columns g JOIN gpkg_spatial_ref_sys s "
+            "ON g.srs_id = s.srs_id"
+        ).fetchall()
+        if len(layers) != 1:
+            names = ", ".join(layer["table_name"] for layer in layers) or "none"
+            raise ValueError(f"its layers are: {names}")
+        table, column, organization, number, definition = layers[0]
+        known = str(organization).upper() == "EPSG"
+        crs = CRS(f"EPSG:{number}" if known else str(definition))
+        quoted = str(table).replace('"', '""')
+        rows = [dict(row) for row in database.execute(f'SELECT * FROM "{quoted}"')]
+    return ((_of_blob(row[column]), row) for row in rows), crs
+
+
+def _of_blob(blob: bytes | None) -> BaseGeometry | None:
+    """The geometry in a GeoPackage's binary: a header, an envelope, then plain WKB."""
+    if blob is None:
+        return None
+    if blob[:2] != b"GP":
+        raise ValueError("a geometry is not in GeoPackage's binary")
+    envelope_bytes = (0, 32, 48, 48, 64)[blob[3] >> 1 & 0b111]
+    return shapely.from_wkb(blob[8 + envelope_bytes :])

@@ -1,0 +1,185 @@
+"""NetworkDetector: a trained network that tells clouds, out of a model package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import prod, sqrt
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from geodecloud.errors import GridError, ModelError
+from geodecloud.geo.masks import (
+    CLEAR,
+    CLOUD,
+    NODATA,
+    SHADOW,
+    THIN,
+    Classes,
+    Flags,
+    pixel_size_m,
+)
+from geodecloud.geo.scene import Scene
+from geodecloud.progress import Listener, silent
+from geodecloud.run.blocks import in_blocks
+from geodecloud.run.onnx import OnnxTranslator
+from geodecloud.run.package import (
+    ARCHIVE_SUFFIX,
+    CARD,
+    SHIPPED,
+    ModelCard,
+    known_packages,
+    open_package,
+    read_card,
+)
+from geodecloud.translator import Request
+
+Floats = npt.NDArray[np.float32]
+
+TASK = "cloud-mask"
+"""What the card of a model that finds clouds has as its task."""
+
+OUTPUTS = MappingProxyType(
+    {"clear": CLEAR, "thick": CLOUD, "cloud": CLOUD, "thin": THIN, "shadow": SHADOW}
+)
+"""What such a model calls its output bands, and the class that each is."""
+
+BLOCK_PX = 512
+COARSEST, FINEST = 2.0, 0.5
+"""Pixels of a scene may be so many times as large as those that a model was made for."""
+
+
+@dataclass(frozen=True)
+class NetworkDetector:
+    """Finds what a network was trained to find; the highest of its scores decides.
+
+    A package for it is one of any model, whose card says: task "cloud-mask", ``bands_out`` the
+    names of ``OUTPUTS`` that its channels score, ``stride_px`` and ``halo_px`` as for every
+    network. Such a package is data alone: shipped in ``weights/`` it serves "auto" at once.
+
+    Attributes:
+        place: the package: a folder or a .dlpk.
+        name: how it is named in options and reports.
+        bands: names of the bands it wants, in its order.
+        codes: the class of each output channel.
+        margin_px: how far it looks around a cell.
+        stride_px: side of a cell.
+        resolution_m: pixel size it was made for; None takes any.
+        level: product level of the scene, where it is known.
+    """
+
+    place: Path
+    name: str
+    bands: tuple[str, ...]
+    codes: tuple[int, ...]
+    margin_px: int
+    stride_px: int
+    resolution_m: float | None = None
+    level: str | None = field(default=None)
+
+    @classmethod
+    def open(cls, name_or_path: str | Path) -> Self:
+        """Return the detector in a package.
+
+        Raises:
+            ModelError: there is none, it is damaged, it does something else, or it tells a class
+                that is not among ``OUTPUTS``.
+        """
+        package = open_package(name_or_path)
+        card, way = package.card, package.direction()
+        if card.task != TASK:
+            raise ModelError(
+                f"{card.name} is a model for {card.task}",
+                f"what finds clouds is a model for {TASK}",
+                "see `geodecloud models`, or choose a detector",
+            )
+        if unknown := [name for name in way.bands_out if name not in OUTPUTS]:
+            raise ModelError(
+                f"{card.name} tells {', '.join(unknown)}",
+                f"a {TASK} model tells some of {', '.join(OUTPUTS)}",
+                "save the model again with outputs of these names",
+            )
+        return cls(
+            place=package.folder,
+            name=card.name,
+            bands=way.bands_in,
+            codes=tuple(OUTPUTS[name] for name in way.bands_out),
+            margin_px=way.halo_px,
+            stride_px=way.stride_px,
+            resolution_m=card.resolution_m,
+        )
+
+    def prepare(self, scene: Scene, on_progress: Listener = silent) -> Self:
+        """Return the detector told the scene's product level.
+
+        Raises:
+            BandError: the scene lacks a band of the network.
+            GridError: its pixels are not of the size that the network was made for.
+        """
+        scene.sensor.index(self.bands)
+        if not suits(scene, self.resolution_m):
+            raise GridError(
+                f"the scene has pixels of {_side_m(scene):.3g} m",
+                f"{self.name} was made for {self.resolution_m} m, and takes half to twice of that",
+                "resample the scene, or choose another detector",
+            )
+        return replace(self, level=scene.sensor.level)
+
+    def classes(self, reflectance: Floats, valid: Flags) -> Classes:
+        """Return (H, W) codes of ``CLASSES`` for (C, H, W) reflectance and (H, W) validity."""
+        stride_px = self.stride_px
+        needed_px = -(-max(valid.shape) // stride_px) * stride_px
+        most_px = -(-BLOCK_PX // stride_px) * stride_px
+        context_px = -(-self.margin_px // stride_px) * stride_px
+        found = in_blocks(reflectance, min(needed_px, most_px), context_px, self._classified)
+        return np.where(valid, found, NODATA).astype(np.uint8)
+
+    def _classified(self, block: Floats) -> Classes:
+        request = Request(block[None], np.ones((1, *block.shape), bool), level=self.level)
+        scores = self._network(request).pixels[0]
+        return np.asarray(np.array(self.codes, np.uint8)[scores.argmax(axis=0)])
+
+    @cached_property
+    def _network(self) -> OnnxTranslator:
+        return OnnxTranslator(open_package(self.place))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: the network is opened again where it arrives."""
+        return {name: value for name, value in self.__dict__.items() if name != "_network"}
+
+
+def is_model(name_or_path: str) -> bool:
+    """Say whether this is the name or the path of a model package."""
+    path = Path(name_or_path)
+    try:
+        is_package = (path / CARD).is_file() or (
+            path.is_file() and (path.name == CARD or path.suffix.lower() == ARCHIVE_SUFFIX)
+        )
+    except OSError:  # longer than a name can be
+        return False
+    return is_package or name_or_path in known_packages()
+
+
+def shipped_networks(scene: Scene) -> list[NetworkDetector]:
+    """Return the cloud-mask models that come with geodecloud and suit a scene's pixel size."""
+    cards = [(path.parent, read_card(path)) for path in sorted(SHIPPED.glob(f"*/{CARD}"))]
+    return [NetworkDetector.open(folder) for folder, card in cards if _serves(card, scene)]
+
+
+def _serves(card: ModelCard, scene: Scene) -> bool:
+    return card.task == TASK and suits(scene, card.resolution_m)
+
+
+def suits(scene: Scene, resolution_m: float | None) -> bool:
+    """Say whether a network made for pixels of this size sees enough on a scene's pixels."""
+    if scene.geobox.crs is None or resolution_m is None:
+        return True
+    return FINEST <= _side_m(scene) / resolution_m <= COARSEST
+
+
+def _side_m(scene: Scene) -> float:
+    return sqrt(prod(pixel_size_m(scene.geobox)))
