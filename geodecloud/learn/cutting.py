@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from geodecloud.errors import DataError
+from geodecloud.errors import DataError, InputError
+from geodecloud.geo.blocks import MapBlocks
+from geodecloud.geo.faults import Faults
 from geodecloud.geo.tiling import Window
 from geodecloud.learn.packed import Flags, Floats, PackWriter, Side
+from geodecloud.learn.resizing import resized
 from geodecloud.progress import Listener, Progress, silent
 
 if TYPE_CHECKING:
@@ -34,9 +38,10 @@ class TrainingScene:
 
     Attributes:
         name: how messages call it.
-        sides: scenes by side: "target" (clear, or domain B), "source" (cloudy, or domain A), "sar".
-        place: what must stay on one side of a split together; None makes every window its own
-            place, for scenes that are split by blocks of the map.
+        sides: scenes by side: "target" (clear, or domain B), "source" (cloudy, or domain A), and
+            a guide: "sar" or "reference".
+        place: what must stay on one side of a split together; None takes the block of the map
+            that a window lies in, and without a map makes every window its own place.
         level: product level, "L1C" or "L2A", where it is known.
         fold: number in a table of splits, -1 without one.
         attribution: what must be said where weights trained on it are published.
@@ -48,35 +53,65 @@ class TrainingScene:
     level: str | None = None
     fold: int = -1
     attribution: str = ""
+    grid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How scenes are cut into windows.
+
+    Attributes:
+        size_px: side of a window.
+        min_valid: part of a window that must be valid, or it is left out.
+        is_resized: scenes are chips, and become one window each, whatever their size.
+        block_windows: windows along the side of a block of the map.
+        sides: what sides are, as far as it is known before the first scene.
+    """
+
+    size_px: int = 256
+    min_valid: float = 0.3
+    is_resized: bool = False
+    block_windows: int = 1
+    sides: Mapping[str, Side] = field(default_factory=dict)
 
 
 def pack(
     scenes: Iterable[TrainingScene],
     out: str | os.PathLike[str],
+    cut: Cut = Cut(),
     *,
-    size_px: int = 256,
-    min_valid: float = 0.3,
+    faults: Faults | None = None,
     n_scenes: int = 0,
     listener: Listener = silent,
 ) -> int:
     """Write scenes as packed chips and return the number of samples.
 
-    Windows of ``size_px`` lie side by side from each scene's first pixel; what reaches beyond the
-    scene is nodata, and windows with less than ``min_valid`` of valid pixels are left out. No
-    pixel is in two windows, so none can be on both sides of a split. Samples with a source and
-    a target of the same bands get a "mask" side: ``mark_clouds``.
+    Windows lie side by side from each scene's first pixel; what reaches beyond the scene is
+    nodata. No pixel is in two windows of a scene, and windows of one place, or block of the map,
+    stay on one side of a split. Samples with a source and a target of the same bands get a "mask"
+    side: ``mark_clouds``.
 
-    ``n_scenes`` is how many are expected, for the listener.
+    ``n_scenes`` is how many are expected. With ``faults`` a scene that cannot be used is collected
+    there, and the others are packed; at the end a few are forgiven.
 
     Raises:
         DataError: no scene, no window with enough pixels, or scenes that do not fit together.
     """
     done = 0
-    with PackWriter(out, size_px) as writer:
+    blocks = MapBlocks(cut.size_px * cut.block_windows)
+    with PackWriter(out, cut.size_px, cut.sides) as writer:
         for scene in scenes:
             done += 1
-            _add_windows(writer, scene, min_valid)
+            try:
+                _add_windows(writer, scene, cut, blocks)
+            except (InputError, DataError) as error:
+                if faults is None:
+                    raise
+                faults.add(scene.name, error)
             listener(Progress(done, max(done, n_scenes), "packing"))
+        if faults is not None and (note := faults.settle(max(done, n_scenes))):
+            writer.notes.append(note)
+            listener(Progress(done, max(done, n_scenes), note))
         if not done:
             raise DataError(
                 "the training set holds no scene",
@@ -85,8 +120,8 @@ def pack(
             )
         if not len(writer):
             raise DataError(
-                f"none of {done} scenes has a window with {min_valid:.0%} of valid pixels",
-                f"windows are {size_px} px",
+                f"none of {done} scenes has a window with {cut.min_valid:.0%} of valid pixels",
+                f"windows are {cut.size_px} px",
                 "give larger scenes or choose a smaller size",
             )
         return len(writer)
@@ -99,37 +134,65 @@ def _is_cloud_pair(scene: TrainingScene) -> bool:
     return source.unit == target.unit == "reflectance" and source.band_names == target.band_names
 
 
-def _add_windows(writer: PackWriter, scene: TrainingScene, min_valid: float) -> None:
-    shapes = {name: tuple(map(int, side.geobox.shape)) for name, side in scene.sides.items()}
-    if len(set(shapes.values())) > 1:
+def _add_windows(writer: PackWriter, scene: TrainingScene, cut: Cut, blocks: MapBlocks) -> None:
+    shapes = {name: shape_of(side) for name, side in scene.sides.items()}
+    if len(set(shapes.values())) > 1 and not cut.is_resized:
         raise DataError(
             f"{scene.name}: "
             + ", ".join(f"{name} is {h}x{w} px" for name, (h, w) in shapes.items()),
             "the sides of a pair lie on one grid",
             "resample them to one grid first",
         )
-    height, width = next(iter(shapes.values()))
-    size = writer.size_px
     for name, side in scene.sides.items():
-        sensor = side.sensor
-        writer.declare(name, Side(sensor.band_names, sensor.unit, sensor.name))
+        writer.declare(name, _side_of(side, cut.sides.get(name)))
     if _is_cloud_pair(scene):
         writer.declare("mask", MASK)
-    for row in range(0, height, size):
-        for col in range(0, width, size):
-            window = Window(row, col, size, size)
-            sides = {name: read_padded(side, window) for name, side in scene.sides.items()}
-            if any(valid.mean() < min_valid for _, valid in sides.values()):
-                continue
-            _refuse_nan(scene, sides)
-            if _is_cloud_pair(scene):
-                classes = mark_clouds(sides["source"][0], sides["target"][0])[None]
-                valid = np.all(sides["source"][1] & sides["target"][1], 0, keepdims=True)
-                sides["mask"] = classes.astype(np.float32), valid
-            if scene.attribution:
-                writer.attribution.add(scene.attribution)
-            place = scene.place or f"{scene.name} row {row} col {col}"
-            writer.add(sides, place=place, level=scene.level, fold=scene.fold)
+    first = next(iter(scene.sides.values()))
+    height, width = shape_of(first)
+    step = max(height, width) if cut.is_resized else cut.size_px
+    for row, col in product(range(0, height, step), range(0, width, step)):
+        window = Window(row, col, step, step)
+        sides = {name: _read_side(scene, name, window, cut) for name in scene.sides}
+        if any(valid.mean() < cut.min_valid for _, valid in sides.values()):
+            continue
+        if _is_cloud_pair(scene):
+            classes = mark_clouds(sides["source"][0], sides["target"][0])[None]
+            valid = np.all(sides["source"][1] & sides["target"][1], 0, keepdims=True)
+            sides["mask"] = classes.astype(np.float32), valid
+        if scene.attribution:
+            writer.attribution.add(scene.attribution)
+        places = [scene.place] if scene.place else blocks.of(first.geobox, window, scene.grid)
+        place, *touched = places or [f"{scene.name} row {row} col {col}"]
+        writer.add(sides, place=place, level=scene.level, fold=scene.fold, touches=touched)
+
+
+def shape_of(scene: Scene) -> tuple[int, int]:
+    """Return height and width of a scene."""
+    height, width = scene.geobox.shape
+    return int(height), int(width)
+
+
+def _side_of(scene: Scene, known: Side | None) -> Side:
+    """What a scene is as a side, packed as it was said beforehand."""
+    sensor = scene.sensor
+    side = Side(sensor.band_names, sensor.unit, sensor.name)
+    if known is None or known.scale is None:
+        return side
+    return replace(side, scale=known.scale, offset=known.offset)
+
+
+def _read_side(scene: TrainingScene, name: str, window: Window, cut: Cut) -> tuple[Floats, Flags]:
+    """Values and validity of a window of a side, or of all of it at the window's size."""
+    side = scene.sides[name]
+    values, valid = read_padded(side, Window.whole(shape_of(side)) if cut.is_resized else window)
+    nodata = {band.nodata for band in side.sensor.bands}
+    if np.isnan(values).any() and not any(n is not None and np.isnan(n) for n in nodata):
+        raise DataError(
+            f"{scene.name} holds NaN in its {name} bands",
+            "training pixels are numbers or declared nodata",
+            "set its nodata value to NaN (gdal_edit.py -a_nodata nan), or leave it out",
+        )
+    return resized(values, valid, cut.size_px) if cut.is_resized else (values, valid)
 
 
 def read_padded(scene: Scene, window: Window) -> tuple[Floats, Flags]:
@@ -147,17 +210,6 @@ def read_padded(scene: Scene, window: Window) -> tuple[Floats, Flags]:
     values[:, rows, cols] = scene.sensor.to_reflectance(dn)
     flags[:, rows, cols] = valid
     return values, flags
-
-
-def _refuse_nan(scene: TrainingScene, sides: Mapping[str, tuple[Floats, Flags]]) -> None:
-    for name, (values, _) in sides.items():
-        nodata = {band.nodata for band in scene.sides[name].sensor.bands}
-        if np.isnan(values).any() and not any(n is not None and np.isnan(n) for n in nodata):
-            raise DataError(
-                f"{scene.name} holds NaN in its {name} bands",
-                "training pixels are numbers or declared nodata",
-                "set its nodata value to NaN (gdal_edit.py -a_nodata nan), or leave it out",
-            )
 
 
 def mark_clouds(cloudy: Floats, clear: Floats) -> npt.NDArray[np.uint8]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from geodecloud.errors import DataError
 from geodecloud.geo.scene import ArrayScene
 from geodecloud.geo.sensors import SENSORS, Band, Sensor
-from geodecloud.learn.cutting import CLEAR, SHADOW, THICK, TrainingScene, mark_clouds, pack
+from geodecloud.learn.cutting import CLEAR, SHADOW, THICK, Cut, TrainingScene, mark_clouds, pack
 from geodecloud.learn.packed import PackedChips
 
 SENSOR = SENSORS["sentinel-2-l2a"].select(["B02", "B03", "B04", "B08"])
@@ -33,7 +33,7 @@ def test_every_pixel_of_a_scene_is_packed_once(
 ) -> None:
     out = tmp_path_factory.mktemp("pack") / "chips.safetensors"
     dn = numbers(height, width)
-    pack([TrainingScene("a", {"target": scene_of(dn)})], out, size_px=16, min_valid=0.0)
+    pack([TrainingScene("a", {"target": scene_of(dn)})], out, Cut(16, min_valid=0.0))
     packed = PackedChips(out)
     values, valid = packed.read("target", np.arange(len(packed)))
     stored = np.rint(values[valid] * 1e4).astype(int)
@@ -44,15 +44,15 @@ def test_windows_with_too_little_to_see_are_left_out(tmp_path: Path) -> None:
     dn = numbers(64, 64)
     dn[:, :, 33:] = 0
     out = tmp_path / "chips.safetensors"
-    assert pack([TrainingScene("a", {"target": scene_of(dn)})], out, size_px=32) == 2
+    assert pack([TrainingScene("a", {"target": scene_of(dn)})], out, Cut(32)) == 2
 
 
 def test_windows_without_a_place_are_places_of_their_own(tmp_path: Path) -> None:
     out = tmp_path / "chips.safetensors"
     scene = scene_of(numbers(64, 64))
-    pack([TrainingScene("a", {"target": scene})], out, size_px=32)
+    pack([TrainingScene("a", {"target": scene})], out, Cut(32))
     assert len(PackedChips(out).places) == 4
-    pack([TrainingScene("a", {"target": scene}, place="one")], out, size_px=32)
+    pack([TrainingScene("a", {"target": scene}, place="one")], out, Cut(32))
     assert PackedChips(out).places == ["one"]
 
 
@@ -64,7 +64,7 @@ def test_a_pair_gets_a_mask_of_its_clouds(tmp_path: Path) -> None:
     pack(
         [TrainingScene("a", {"target": scene_of(clear), "source": scene_of(cloudy)}, level="L1C")],
         out,
-        size_px=32,
+        Cut(32),
     )
     classes, _ = PackedChips(out).read("mask", np.array([0]))
     assert (classes[0, 0, :10] == THICK).all()
@@ -94,7 +94,7 @@ def test_nan_in_chips_is_one_clear_error(tmp_path: Path) -> None:
     dn[0, 3, 3] = np.nan
     scene = scene_of(dn, Sensor("s", (Band("B02", dtype="float32"),)))
     with pytest.raises(DataError, match="spring holds NaN in its target bands"):
-        pack([TrainingScene("spring", {"target": scene})], tmp_path / "c.safetensors", size_px=32)
+        pack([TrainingScene("spring", {"target": scene})], tmp_path / "c.safetensors", Cut(32))
 
 
 def test_nan_that_is_declared_is_nodata(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_nan_that_is_declared_is_nodata(tmp_path: Path) -> None:
     dn[0, 3, 3] = np.nan
     scene = scene_of(dn, Sensor("s", (Band("B02", dtype="float32", nodata=np.nan),)))
     out = tmp_path / "c.safetensors"
-    pack([TrainingScene("spring", {"target": scene})], out, size_px=32)
+    pack([TrainingScene("spring", {"target": scene})], out, Cut(32))
     _, valid = PackedChips(out).read("target", np.array([0]))
     assert (~valid).sum() == 1
 
@@ -110,7 +110,7 @@ def test_nan_that_is_declared_is_nodata(tmp_path: Path) -> None:
 def test_sides_of_different_shape_are_one_clear_error(tmp_path: Path) -> None:
     sides = {"target": scene_of(numbers(32, 32)), "source": scene_of(numbers(32, 16))}
     with pytest.raises(DataError, match="target is 32x32 px, source is 32x16 px"):
-        pack([TrainingScene("a", sides)], tmp_path / "c.safetensors", size_px=16)
+        pack([TrainingScene("a", sides)], tmp_path / "c.safetensors", Cut(16))
 
 
 def test_scenes_of_different_bands_are_one_clear_error(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_scenes_of_different_bands_are_one_clear_error(tmp_path: Path) -> None:
         TrainingScene("b", {"target": two}),
     ]
     with pytest.raises(DataError, match="bands B02, B03 in reflectance"):
-        pack(scenes, tmp_path / "c.safetensors", size_px=32)
+        pack(scenes, tmp_path / "c.safetensors", Cut(32))
 
 
 def test_no_scene_and_no_window_are_clear_errors(tmp_path: Path) -> None:
@@ -129,5 +129,5 @@ def test_no_scene_and_no_window_are_clear_errors(tmp_path: Path) -> None:
         pack([], out)
     empty = scene_of(np.zeros((4, 32, 32), np.uint16))
     with pytest.raises(DataError, match="30% of valid pixels"):
-        pack([TrainingScene("a", {"target": empty})], out, size_px=32)
+        pack([TrainingScene("a", {"target": empty})], out, Cut(32))
     assert not out.exists()
