@@ -29,15 +29,14 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WarpedPlaces:
-    """Pixels that lie askew in the metres of the sky: between the places of an upright grid.
+    """Pixels that lie askew in the metres of the sky: the nearest of an upright, finer grid.
 
-    ``rows`` and ``cols`` (H, W) count pixels of ``places`` from its first centre.
+    ``rows`` and ``cols`` (H, W) int64 count pixels of ``places``.
     """
 
     places: Places
-    rows: Floats
-    cols: Floats
-    is_nearest: bool = False
+    rows: npt.NDArray[np.int64]
+    cols: npt.NDArray[np.int64]
 
     @property
     def row0(self) -> Array:
@@ -52,19 +51,7 @@ class WarpedPlaces:
 
     def seen(self, look: Look) -> tuple[Array, ...]:
         """Return what is seen from the upright grid, (1, N, h, w) each, at the pixels."""
-        return tuple(self._between(plane) for plane in look(self.places))
-
-    def _between(self, plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        if self.is_nearest:
-            rows, cols = (np.rint(at).astype(np.int64) for at in (self.rows, self.cols))
-            return plane[:, :, rows, cols]
-        row, col = np.floor(self.rows), np.floor(self.cols)
-        down, right = ((self.rows - row).astype("f4"), (self.cols - col).astype("f4"))
-        r, c = row.astype(np.int64), col.astype(np.int64)
-        top = plane[:, :, r, c] * (1 - right) + plane[:, :, r, c + 1] * right
-        bottom = plane[:, :, r + 1, c] * (1 - right) + plane[:, :, r + 1, c + 1] * right
-        between: npt.NDArray[np.float32] = top * (1 - down) + bottom * down
-        return between
+        return tuple(plane[:, :, self.rows, self.cols] for plane in look(self.places))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +104,7 @@ class SceneGrid:
         return replace(grid, step_m=grid._usual_step())
 
     def _usual_step(self) -> float:
-        """Return the greatest power of two times 10 m that is no larger than a pixel."""
+        """Return a power of two times 10 m: a half to a quarter of a pixel."""
         height, width = self.geobox.shape
         xs, ys = self._metres(
             np.asarray([[height / 2, height / 2, height / 2 + 1]]),
@@ -126,7 +113,7 @@ class SceneGrid:
         area = (xs[0, 1] - xs[0, 0]) * (ys[0, 2] - ys[0, 0]) - (xs[0, 2] - xs[0, 0]) * (
             ys[0, 1] - ys[0, 0]
         )
-        return float(10 * 2.0 ** math.floor(math.log2(math.sqrt(abs(area)) / 10) + 1e-6))
+        return float(5 * 2.0 ** math.floor(math.log2(math.sqrt(abs(area)) / 10) + 1e-6))
 
     def _metres(self, rows: Floats, cols: Floats) -> tuple[Floats, Floats]:
         """Return easting and northing of positions in pixels from the scene's corner."""
@@ -164,9 +151,7 @@ class SceneGrid:
             for col in range(0, width, WINDOW_PX):
                 yield row, col, (min(WINDOW_PX, height - row), min(WINDOW_PX, width - col))
 
-    def window(
-        self, row: int, col: int, shape: tuple[int, int], *, is_nearest: bool = False
-    ) -> Places | WarpedPlaces:
+    def window(self, row: int, col: int, shape: tuple[int, int]) -> Places | WarpedPlaces:
         """Return where the pixels of a window lie; the same wherever windows overlap."""
         if self.is_upright:
             affine, step = self.geobox.affine, self.step_m
@@ -178,13 +163,14 @@ class SceneGrid:
         height, width = shape
         rows, cols = np.mgrid[row : row + height, col : col + width] + 0.5
         east, north = self._metres(rows, cols)
-        down, right = (np.rint(at / self.step_m * _EXACT) / _EXACT for at in (-north, east))
-        first = math.floor(down.min()), math.floor(right.min())
-        size = math.floor(down.max()) - first[0] + 2, math.floor(right.max()) - first[1] + 2
-        places = Places(
-            np.asarray([float(first[0])]), np.asarray([float(first[1])]), self.step_m, size
+        down, right = (
+            np.floor(np.rint(at * (_EXACT / self.step_m)) / _EXACT + 0.5).astype(np.int64)
+            for at in (-north, east)
         )
-        return WarpedPlaces(places, down - first[0], right - first[1], is_nearest)
+        first = down.min(), right.min()
+        size = int(down.max() - first[0]) + 1, int(right.max() - first[1]) + 1
+        places = Places(np.asarray(first[:1]), np.asarray(first[1:]), self.step_m, size)
+        return WarpedPlaces(places, down - first[0], right - first[1])
 
 
 def _zone_of_centre(geobox: GeoBox) -> str:

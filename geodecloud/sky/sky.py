@@ -270,7 +270,7 @@ def _sampled(sky: Sky, grid: SceneGrid) -> list[npt.NDArray[np.float32]]:
     coarse = grid.coarsened(SAMPLES_A_SIDE)
     parts: list[list[npt.NDArray[np.float32]]] = [[] for _ in sky.types]
     for window in coarse.windows():
-        at = coarse.window(*window, is_nearest=True)
+        at = coarse.window(*window)
         for skies, part in zip(sky.layers(1, at.row0), parts, strict=True):
             (height,) = at.seen(_height_of(skies))
             part.append(height.ravel())
