@@ -1,44 +1,21 @@
-"""prepare_data and pack_folder: what lies in a training folder, described and packed."""
+"""prepare_data and pack_folder: a training set out of folders, as arcgis.learn makes one."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geodecloud.errors import DataError, GridError, InputError, OptionError
-from geodecloud.geo.esri import MODES, metadata_mode
-from geodecloud.geo.faults import Faults
-from geodecloud.geo.layouts import find_layout
-from geodecloud.geo.listing import Joined, Listing, Sample, Samples
-from geodecloud.geo.scene import Scene, shape_of
-from geodecloud.geo.survey import Reading, SidePixels, Trimmed, survey
-from geodecloud.learn.cutting import Cut, TrainingScene, pack
-from geodecloud.learn.packed import PACKING, Side
+from geodecloud.errors import DataError, OptionError
+from geodecloud.geo.survey import Reading
+from geodecloud.packing import CHIP_LIMIT_PX, Packing, pack_roots
 from geodecloud.progress import Listener, silent
-from geodecloud.split_table import DEFAULT_BANDS, rows_of_table, scenes_of_rows
 
 if TYPE_CHECKING:
     from geodecloud.learn.data import ChipData, Transform
-
-CHIP_LIMIT_PX = 256
-"""Files up to this size are chips, and all of one size; larger ones are scenes to be cut."""
-
-BLOCK_CHIPS = 8
-"""Chips that lie in one square of so many a side stay on one side of a split together."""
-
-FEWEST_FILES = 10
-"""Scenes without a map are split by file, from so many on; of fewer each window is a place."""
-
-OFF_GRID_PX = 0.01
-
-RANGES = {
-    unit: (offset + scale, offset + 65535 * scale) for unit, (scale, offset) in PACKING.items()
-}
 
 Source = str | os.PathLike[str]
 
@@ -112,7 +89,7 @@ def prepare_data(  # noqa: PLR0913 - the face of arcgis.learn keeps its own sign
         folder.mkdir(parents=True, exist_ok=True)
         packed_path = folder / "chips.safetensors"
         work = Packing(dataset_type, options.reading, size_px, is_resized=size_px is not None)
-        meant = _pack(roots, packed_path, work, splits, listener)
+        meant = pack_roots(roots, packed_path, work, splits, listener)
         dataset_type = dataset_type or meant
     packed = PackedChips(packed_path)
     train, valid = split(packed, val_split_pct=val_split_pct, fold=fold, seed=seed)
@@ -132,23 +109,6 @@ def prepare_data(  # noqa: PLR0913 - the face of arcgis.learn keeps its own sign
         rgb_bands=options.rgb_bands,
         norm_pct=options.norm_pct,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Packing:
-    """How a folder is packed.
-
-    Attributes:
-        dataset_type: what for; "CycleGAN" takes the sides of pairs apart.
-        reading: how its files are read.
-        size_px: side of the windows; None takes 256, or the chips' own size.
-        is_resized: bring chips of any size to ``size_px``.
-    """
-
-    dataset_type: str | None = None
-    reading: Reading = field(default_factory=Reading)
-    size_px: int | None = None
-    is_resized: bool = False
 
 
 def pack_folder(
@@ -172,171 +132,8 @@ def pack_folder(
     from geodecloud.learn.packed import PackedChips
 
     work = Packing(_asked_type(dataset_type), Reading(bands), size_px)
-    _pack(_roots(path), Path(out), work, splits, listener)
+    pack_roots(_roots(path), Path(out), work, splits, listener)
     return len(PackedChips(out))
-
-
-def _pack(
-    roots: Sequence[Path], out: Path, work: Packing, splits: Source | None, listener: Listener
-) -> str | None:
-    """Pack, and return the type that the folder is meant for, where it says so."""
-    if splits is not None:
-        bands = work.reading.bands
-        wanted = DEFAULT_BANDS if bands is None or isinstance(bands, Mapping) else bands
-        rows = rows_of_table(Path(splits), wanted)
-        scenes = scenes_of_rows(roots[0], rows, wanted)
-        pack(scenes, out, Cut(work.size_px or 256), n_scenes=len(rows), listener=listener)
-        return None
-    samples, meant = _listed(roots, work.dataset_type)
-    if not len(samples):
-        Faults(samples.faults).settle(0)
-        raise DataError(f"{roots[0]} holds no raster", "a set has samples", "check the folder")
-    usual = survey(samples, work.reading, RANGES)
-    cut = _cut_of(usual, work)
-    faults = Faults(samples.faults)
-    scenes = _scenes_of(samples, _Expected(usual, work, cut, len(samples)), faults)
-    pack(scenes, out, cut, faults=faults, n_scenes=len(samples), listener=listener)
-    return meant
-
-
-def _listed(roots: Sequence[Path], dataset_type: str | None) -> tuple[Samples, str | None]:
-    """The samples of all roots, and the type that their layout is meant for."""
-    parts, meant = [], set()
-    for number, root in enumerate(roots):
-        layout = find_layout(root)
-        part = layout.samples(root, f"{number}/" if len(roots) > 1 else "")
-        is_paired = isinstance(part, Listing) and "source" in part.sides
-        parts.append(part)
-        meant.add(layout.dataset_type or ("Pix2Pix" if is_paired else None))
-        if dataset_type is None and (mode := metadata_mode(root)) and mode not in MODES:
-            raise DataError(
-                f"{root} was exported as {mode}",
-                f"exports for {', '.join(MODES)} are for models as those here",
-                "export it as one of these, or pass dataset_type to take the chips as they are",
-            )
-    samples = parts[0] if len(parts) == 1 else Joined(parts)
-    if dataset_type == "CycleGAN":
-        samples = samples.apart()
-    return samples, meant.pop() if len(meant) == 1 else None
-
-
-def _cut_of(usual: Mapping[str, SidePixels], work: Packing) -> Cut:
-    """How the windows of a set are cut: chips whole, scenes side by side."""
-    shapes = [pixels.shape for pixels in usual.values()]
-    longest = max(max(shape) for shape in shapes)
-    is_chips = longest <= CHIP_LIMIT_PX or work.is_resized
-    sides = {
-        _side_name(side, pixels): Side(
-            pixels.sensor.band_names,
-            pixels.sensor.unit,
-            pixels.sensor.name,
-            *(pixels.packing or (None, None)),
-        )
-        for side, pixels in usual.items()
-    }
-    return Cut(
-        work.size_px or (longest if is_chips else CHIP_LIMIT_PX),
-        is_resized=work.is_resized,
-        block_windows=BLOCK_CHIPS if is_chips else 1,
-        sides=sides,
-    )
-
-
-def _side_name(side: str, pixels: SidePixels) -> str:
-    """The side under which pixels are packed: a guide is radar, or another date."""
-    if side != "guide":
-        return side
-    return "sar" if pixels.sensor.unit == "dB" else "reference"
-
-
-@dataclass(frozen=True, slots=True)
-class _Expected:
-    """What each sample is held against."""
-
-    usual: Mapping[str, SidePixels]
-    work: Packing
-    cut: Cut
-    n_samples: int
-
-    @property
-    def is_chips(self) -> bool:
-        return self.cut.block_windows > 1
-
-    def check(self, side: str, path: Path, scene: Scene) -> None:
-        """Refuse a file that is not like the others."""
-        pixels = self.usual[side]
-        shape = shape_of(scene.geobox)
-        if self.is_chips and not self.work.is_resized and shape != pixels.shape:
-            raise DataError(
-                f"{path} has {shape[0]}x{shape[1]} px",
-                f"others have {pixels.shape[0]}x{pixels.shape[1]}",
-                "pass resize_to, which brings chips of any size to one, or take the odd ones out",
-            )
-        if scene.sensor.band_names != pixels.sensor.band_names:
-            raise DataError(
-                f"{path} has bands {', '.join(scene.sensor.band_names)}",
-                f"others have {', '.join(pixels.sensor.band_names)}",
-                "choose common bands with bands=, or train on one kind at a time",
-            )
-
-    def place(self, sample: Sample, geobox: Any) -> str | None:
-        """What stays together without a map; None where blocks of the map say it."""
-        if geobox.crs is not None or sample.grid is not None:
-            return None
-        return sample.name if self.is_chips or self.n_samples >= FEWEST_FILES else None
-
-
-def _scenes_of(samples: Samples, expected: _Expected, faults: Faults) -> Iterator[TrainingScene]:
-    for sample in samples:
-        with ExitStack() as stack:
-            try:
-                yield _opened(sample, expected, stack)
-            except (InputError, DataError) as error:
-                faults.add(sample.name, error)
-
-
-def _opened(sample: Sample, expected: _Expected, stack: ExitStack) -> TrainingScene:
-    """The scenes of a sample, closed with the stack.
-
-    Raises:
-        InputError: a file is damaged.
-        DataError: it is not like the others, or like its partner.
-    """
-    sides: dict[str, Scene] = {}
-    for side, path in sample.files.items():
-        scene = expected.work.reading.open(path, side)
-        stack.callback(scene.close)
-        expected.check(side, path, scene)
-        pixels = expected.usual[side]
-        scene.sensor = replace(scene.sensor, unit=pixels.sensor.unit)
-        name = _side_name(side, pixels)
-        sides[name] = scene if sample.inside is None else Trimmed(scene, sample.inside)
-    _check_grids(sample, sides)
-    first = next(iter(sides.values()))
-    level = sides.get("target", first).sensor.level
-    place = expected.place(sample, first.geobox)
-    return TrainingScene(sample.name, sides, place, level, grid=sample.grid)
-
-
-def _check_grids(sample: Sample, sides: Mapping[str, Scene]) -> None:
-    """Refuse sides that lie in different places."""
-    first, *others = sides.values()
-    for other in others:
-        one, two = first.geobox, other.geobox
-        if None in (one.crs, two.crs) or shape_of(one) != shape_of(two):
-            continue
-        height, width = shape_of(one)
-        moved = ~one.affine * two.affine
-        corners = [(0, 0), (width, 0), (0, height), (width, height)]
-        off_px = max(abs(a - b) for at in corners for a, b in zip(moved * at, at, strict=True))
-        if one.crs != two.crs or off_px > OFF_GRID_PX:
-            raise GridError(
-                f"the sides of {sample.name} lie {off_px:.3g} px apart"
-                if one.crs == two.crs
-                else f"the sides of {sample.name} are in {one.crs} and {two.crs}",
-                "the sides of a pair lie on one grid",
-                "resample them to one grid first",
-            )
 
 
 def _roots(path: Source | Sequence[Source]) -> list[Path]:

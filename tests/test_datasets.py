@@ -40,13 +40,14 @@ def test_nothing_is_written_into_the_users_folder(chip_folder: Path, tmp_path: P
     assert sorted(chip_folder.iterdir()) == before
 
 
-def test_neighbouring_chips_stay_on_one_side_of_the_split(
-    chip_folder: Path, tmp_path: Path
-) -> None:
-    data = prepare_data(chip_folder, working_dir=tmp_path / "work")
+def test_neighbouring_chips_stay_on_one_side_of_the_split(tmp_path: Path) -> None:
+    for i in range(60):
+        write_raster(tmp_path / "chips" / f"{i:02}.tif", at=i)
+    data = prepare_data(tmp_path / "chips", working_dir=tmp_path / "work")
     places = data.packed.place
-    assert len(data.packed.places) == 3  # squares of eight chips a side
+    assert len(data.packed.places) == 30  # squares of two chips a side
     assert not set(places[data.train]) & set(places[data.valid])
+    assert len(data.train) + len(data.valid) == 60
 
 
 def test_a_scene_is_cut_into_windows(tmp_path: Path) -> None:
