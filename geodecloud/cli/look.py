@@ -99,7 +99,7 @@ def _facts(scene: RasterScene | RasterStack) -> dict[str, Any]:
     """What is known of a scene, as JSON has it."""
     from geodecloud.errors import InputError
     from geodecloud.geo.guard import driver_of
-    from geodecloud.geo.radiometry import check_radiometry
+    from geodecloud.geo.plausible import check_radiometry
     from geodecloud.geo.raster import RasterScene, profile_of
     from geodecloud.geo.scene import shape_of
 

@@ -104,11 +104,11 @@ def raster_paths(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str
         InputError: nothing is there, or it is not a path.
     """
     if not isinstance(source, str | os.PathLike):
-        paths = [_existing(entry) for entry in source]
+        paths = [existing(entry) for entry in source]
         if not paths:
             raise InputError("an empty list of files", "a scene has a file", "name one")
         return paths
-    path = _existing(source)
+    path = existing(source)
     if not path.is_dir():
         return [path]
     inside = sorted(
@@ -126,21 +126,27 @@ def raster_paths(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str
     return inside
 
 
-def driver_of(path: Path) -> str:
+def no_product(path: Path) -> InputError:
+    """The error to raise where an archive holds no product that is known."""
+    return InputError(
+        f"{path} holds no product that is known",
+        "a .zip holds Sentinel-2 (SAFE or Theia), Landsat Collection 2 Level 2 or Sentinel-1 RTC",
+        "unpack it and name its rasters",
+    )
+
+
+def driver_of(path: Path, start: bytes | None = None) -> str:
     """Return the GDAL driver that a file's first bytes ask for.
+
+    Args:
+        path: of the file.
+        start: its first bytes, where it lies in an archive.
 
     Raises:
         InputError: it is empty, a VRT whatever its name, or none of the formats that are read.
     """
-    if not path.is_file():
-        raise InputError(f"{path} is not a file", "a raster is a file", "name the file")
-    try:
-        with path.open("rb") as file:
-            start = file.read(512)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be opened ({error.strerror})", "a readable file", "check its rights"
-        ) from error
+    if start is None:
+        start = _start_of(path)
     if not start:
         raise InputError(
             f"{path} has zero bytes", "a raster has pixels", "copy or download it again"
@@ -156,6 +162,18 @@ def driver_of(path: Path) -> str:
             "write it out as GeoTIFF first: gdal_translate",
         )
     raise InputError(f"{path} is not a raster", expected, "name a raster, or convert this one")
+
+
+def _start_of(path: Path) -> bytes:
+    if not path.is_file():
+        raise InputError(f"{path} is not a file", "a raster is a file", "name the file")
+    try:
+        with path.open("rb") as file:
+            return file.read(512)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be opened ({error.strerror})", "a readable file", "check its rights"
+        ) from error
 
 
 def check_size(dataset: Any, path: Path) -> None:
@@ -219,7 +237,8 @@ def geobox_of(dataset: Any, path: Path) -> GeoBox:
             raise InputError(
                 f"{path} has ground control points or RPCs and no grid",
                 "each pixel lies on a plain grid",
-                "correct the terrain first (gdalwarp -rpc or -tps, or SNAP)",
+                "correct the terrain first (gdalwarp -rpc or -tps, or SNAP), or take a corrected "
+                "product: of Sentinel-1, RTC",
             )
         affine = _world_file(path) or affine
     if not all(map(math.isfinite, affine[:6])) or affine.determinant == 0:
@@ -252,7 +271,12 @@ def _described(geobox: GeoBox) -> str:
     return f"{width}x{height} px of {math.hypot(a, d):g}x{math.hypot(b, e):g} at {c:.12g}, {f:.12g}"
 
 
-def _existing(source: str | os.PathLike[str]) -> Path:
+def existing(source: str | os.PathLike[str]) -> Path:
+    """Return the path of what is there.
+
+    Raises:
+        InputError: nothing is, or it is a name that GDAL would take for something else.
+    """
     text = os.fspath(source)
     path = Path(text).absolute()
     is_odd = not text.strip() or "\0" in text or any(map(_VIRTUAL.match, (text, str(path))))

@@ -107,6 +107,17 @@ class Profile:
             changes |= {"colormap": None, "class_names": None}
         return replace(self, **changes)
 
+    def declaring(self, sensor: Sensor) -> Self:
+        """Return the profile that says itself what a sensor says of the numbers."""
+        own = Profile.for_sensor(sensor)
+        return replace(
+            self,
+            nodata=own.nodata,
+            descriptions=own.descriptions,
+            scales=own.scales,
+            offsets=own.offsets,
+        )
+
     @classmethod
     def for_sensor(cls, sensor: Sensor) -> Self:
         """Return the profile of a new file with these bands."""

@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
-from geodecloud.errors import BandError, InputError, OptionError, RadiometryError
+from geodecloud.errors import BandError, OptionError, RadiometryError
 from geodecloud.geo.profile import Profile, Tags
-from geodecloud.geo.scene import Scene, shape_of
 from geodecloud.geo.sensors import (
     ALIASES,
     CLASS_BANDS,
     SENSORS,
-    SENTINEL2_OFFSET_DN,
     Band,
     Sensor,
 )
-from geodecloud.geo.tiling import Window
 
 SENTINEL2 = MappingProxyType({band.name: band for band in SENSORS["sentinel-2-l1c"].bands})
 SENTINEL1 = MappingProxyType({band.name: band for band in SENSORS["sentinel-1-rtc"].bands})
 DISPLAY = SENSORS["rgb"].band_names
-OTHERS = frozenset({"AOT", "WVP", "CLP", "alpha"})
+OTHERS = frozenset({"AOT", "WVP", "CLP", "angle", "alpha"})
 """Bands that are neither classes nor reflectance: they are carried along as they are."""
 
 EUROSAT_ORDER = (*(name for name in SENTINEL2 if name != "B8A"), "B8A")
@@ -39,36 +34,39 @@ EUROSAT_ORDER = (*(name for name in SENTINEL2 if name != "B8A"), "B8A")
 EUROSAT_SHAPE = (64, 64)
 
 _TOKEN = re.compile(
-    r"(?<![A-Za-z0-9])(B(?:0?[1-9]|1[0-2]|8A)|SCL|QA60|CLM|FMASK|AOT|WVP|CLP|VV|VH)(?![A-Za-z0-9])",
+    r"(?<![A-Za-z0-9])(B(?:0?[1-9]|1[0-2]|8A)|SCL|QA60|CLM|FMASK|QA_PIXEL|AOT|WVP|CLP|VV|VH)"
+    r"(?![A-Za-z0-9])",
     re.IGNORECASE,
 )
 # Sensors whose B5 is not Sentinel-2's.
 _FOREIGN = re.compile(r"(?<![A-Za-z0-9])(S[RT]_B\d|L[CETMO]0\d_|L30\b)|landsat|modis|viirs", re.I)
 _LEVEL = re.compile(r"L(?:EVEL)?[-_ ]?(1C|2A)(?![A-Z0-9])", re.IGNORECASE)
 _OFFSET_KEY = re.compile(r"(?:BOA|RADIO)_ADD_OFFSET(?:_(\w+))?")
+_PICTURE = re.compile(r"(?<![A-Za-z0-9])TCI(?![A-Za-z0-9])")
 _SCALE_KEY = re.compile(r"(?:BOA_|L1C_|L2A_)?QUANTIFICATION_VALUE")
-
-SAMPLE_PX = 128
-SAMPLES_A_SIDE = 3
-SEARCH_PX = 1024
-
-MAX_TENTH_PERCENTILE = 1.2
-MAX_MEDIAN = 1.6
-MIN_MEDIAN = -0.03
-"""Reflectance of a scene: even all cloud stays below, and even all water above."""
 
 
 @dataclass(frozen=True)
 class Overrides:
-    """What the caller says about the stored numbers; it wins over what the file says."""
+    """What the caller says about the stored numbers; it wins over what the file says.
+
+    ``sensor`` says all of it, band by band in the order of the channels, and names the bands.
+    """
 
     bands: tuple[str, ...] | None = None
     scale: float | None = None
     offset: float | None = None
     level: str | None = None
+    sensor: Sensor | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
+        if self.bands is not None and self.sensor is not None:
+            raise OptionError(
+                f"bands {', '.join(self.bands)} beside the sensor {self.sensor.name}",
+                "a sensor names its bands",
+                "leave one of them out",
+            )
         if self.scale is not None and not (math.isfinite(self.scale) and self.scale > 0):
             raise OptionError(f"scale is {self.scale}", "it is a number above 0", "try 0.0001")
         if self.offset is not None and not math.isfinite(self.offset):
@@ -82,18 +80,35 @@ class Overrides:
         Raises:
             BandError: there are fewer names, or more.
         """
-        if self.bands is not None and len(self.bands) != sum(n_bands):
+        names = self.bands if self.sensor is None else self.sensor.band_names
+        if names is not None and len(names) != sum(n_bands):
             others = f" and {len(paths) - 1} more" if paths[1:] else ""
             raise BandError(
                 f"{paths[0]}{others} holds {sum(n_bands)} bands",
-                f"{len(self.bands)} names are given: {', '.join(self.bands)}",
+                f"{len(names)} names are given: {', '.join(names)}",
                 "name each band once, in the order of the file",
             )
 
     def part(self, first: int, n_bands: int) -> Self:
         """The same about ``n_bands`` channels from ``first`` on."""
-        names = None if self.bands is None else self.bands[first : first + n_bands]
-        return replace(self, bands=names)
+        here = slice(first, first + n_bands)
+        sensor = self.sensor
+        return replace(
+            self,
+            bands=None if self.bands is None else self.bands[here],
+            sensor=None if sensor is None else replace(sensor, bands=sensor.bands[here]),
+        )
+
+    def over(self, band: Band) -> Band:
+        """The band with what the caller says of its numbers; classes are never scaled."""
+        if band.name in CLASS_BANDS:
+            return band
+        scale, offset = band.scale, band.offset
+        if self.scale is not None:
+            scale, offset = self.scale, offset / scale * self.scale
+        if self.offset is not None:
+            offset = self.offset * scale
+        return replace(band, scale=scale, offset=offset)
 
 
 def sensor_of(
@@ -122,13 +137,18 @@ def sensor_of(
         RadiometryError: the metadata holds a scale or an offset that is no number.
     """
     asked = asked or Overrides()
+    if asked.sensor is not None:
+        bands = tuple(asked.over(replace(b, dtype=profile.dtype)) for b in asked.sensor.bands)
+        return replace(asked.sensor, bands=bands, level=asked.level or asked.sensor.level)
     names = _names(profile, stem, shape, asked, n_before)
     bands = tuple(_band(profile, i, name, asked) for i, name in enumerate(names))
     kinds = set(names) - CLASS_BANDS - OTHERS
+    if profile.dtype == "uint8" and kinds:
+        if _PICTURE.search(stem):  # true colours run from 1 to 255 (ESA, product specification)
+            bands = tuple(replace(b, nodata=0 if b.nodata is None else b.nodata) for b in bands)
+        return replace(SENSORS["rgb"], bands=bands)
     if kinds and kinds <= set(SENTINEL1):
         return replace(SENSORS["sentinel-1-rtc"], bands=bands)
-    if profile.dtype == "uint8" and kinds:
-        return replace(SENSORS["rgb"], bands=bands)
     level = asked.level or _level(profile.tags, stem, names)
     name = _sentinel2_name(level) if kinds & set(SENTINEL2) else "unknown"
     return Sensor(name, bands, unit="reflectance" if kinds else "class", level=level)
@@ -157,51 +177,6 @@ def known_name(text: str, dtype: str = "uint16") -> str | None:
     tokens = [] if _FOREIGN.search(text) else _TOKEN.findall(text)
     found = {ALIASES.get(token.upper(), token.upper()) for token in tokens}
     return found.pop() if len(found) == 1 else None
-
-
-def check_radiometry(scene: Scene) -> list[str]:
-    """Return what the user should know about a scene, after a look at some of its pixels.
-
-    Reads at most nine windows of 128 px, unless those hold no measurement: then all of it, until
-    one is found.
-
-    Raises:
-        InputError: no pixel is valid.
-        RadiometryError: the values cannot be reflectance.
-    """
-    dn, valid = _sample(scene)
-    notes = []
-    if scene.geobox.crs is None:
-        notes.append("no georeference: the scene has no coordinate system, and the output has none")
-    sensor = scene.sensor
-    if any(name.startswith("band_") for name in sensor.band_names):
-        notes.append("the file does not name all its bands: name them with --bands")
-    if sensor.unit != "reflectance":
-        return notes
-    values = sensor.to_reflectance(dn)
-    floors = []
-    for channel, band in enumerate(sensor.bands):
-        is_measured = valid[channel]
-        if band.name in CLASS_BANDS | OTHERS | set(SENTINEL1) or not is_measured.any():
-            continue
-        _check_range(band, values[channel][is_measured], dn[channel][is_measured])
-        floors.append(float(np.percentile(dn[channel][is_measured], 1)))
-    if floors and _lacks_offset(scene, min(floors)):
-        notes.append(
-            f"the darkest numbers are about {min(floors):.0f}: if the product has processing "
-            f"baseline 04.00 or later, pass --offset {SENTINEL2_OFFSET_DN}"
-        )
-    return notes
-
-
-def _lacks_offset(scene: Scene, floor: float) -> bool:
-    """Whether the darkest stored number looks like a black that was stored as 1000."""
-    bands = scene.sensor.bands
-    is_raw = all(band.offset == 0 and np.dtype(band.dtype).kind != "f" for band in bands)
-    # a larger scene holds some shadow or water; a chip may well be bright all over
-    is_large = min(shape_of(scene.geobox)) >= 4 * SAMPLE_PX
-    is_sentinel2 = scene.sensor.name.startswith("sentinel-2")
-    return is_raw and is_large and is_sentinel2 and 0 <= floor + SENTINEL2_OFFSET_DN <= 300
 
 
 def _sentinel2_name(level: str | None) -> str:
@@ -246,21 +221,27 @@ def _band(profile: Profile, channel: int, name: str, asked: Overrides) -> Band:
     """One band with its scale, offset and nodata."""
     known = SENTINEL2.get(name) or SENTINEL1.get(name) or Band(name)
     scale, offset, nodata = 1.0, 0.0, profile.nodata[channel]
-    if name in CLASS_BANDS:
+    if name == "SCL":
         nodata = 0 if nodata is None else nodata
-    elif name not in OTHERS and name not in SENTINEL1:
-        scale, offset = _meaning(profile, channel, name, asked)
-        if nodata is None and profile.dtype == "uint16" and not profile.is_masked:
+    elif name in CLASS_BANDS:
+        # 0 says of a flag that nothing was found, whatever the file declares for its bands
+        nodata = None if nodata == 0 else nodata
+    elif name not in OTHERS:
+        is_radar = name in SENTINEL1 and profile.dtype != "uint8"
+        scale, offset = _meaning(profile, channel, name, is_radar=is_radar)
+        # beyond a swath radar is 0, which is no backscatter, and almost never exactly a decibel
+        if nodata is None and not profile.is_masked and (is_radar or profile.dtype == "uint16"):
             nodata = 0
-    return replace(known, scale=scale, offset=offset, nodata=nodata, dtype=profile.dtype)
+    band = replace(known, scale=scale, offset=offset, nodata=nodata, dtype=profile.dtype)
+    return band if name in OTHERS else asked.over(band)
 
 
-def _meaning(profile: Profile, channel: int, name: str, asked: Overrides) -> tuple[float, float]:
-    """Scale and offset of value = dn * scale + offset."""
+def _meaning(profile: Profile, channel: int, name: str, *, is_radar: bool) -> tuple[float, float]:
+    """Scale and offset of value = dn * scale + offset, as the metadata or the dtype have it."""
     scale, offset = profile.scales[channel], profile.offsets[channel]
     if not (math.isfinite(scale) and math.isfinite(offset) and scale != 0):
         raise _no_number(f"scale {scale} and offset {offset} of band {name}")
-    if (scale, offset) == (1, 0):
+    if (scale, offset) == (1, 0) and not is_radar:
         dtype = np.dtype(profile.dtype)
         scale = {"uint8": 1 / 255, "uint16": 1e-4, "int16": 1e-4}.get(dtype.name, 1.0)
         if dtype.kind != "f" and dtype.itemsize > 1:
@@ -268,10 +249,6 @@ def _meaning(profile: Profile, channel: int, name: str, asked: Overrides) -> tup
             quantification = _tagged(tags, _SCALE_KEY, name)
             scale = 1 / quantification if quantification else scale
             offset = (_tagged(tags, _OFFSET_KEY, name) or 0.0) * scale
-    if asked.scale is not None:
-        scale, offset = asked.scale, offset / scale * asked.scale
-    if asked.offset is not None:
-        offset = asked.offset * scale
     return scale, offset
 
 
@@ -328,46 +305,3 @@ def _level(tags: Tags, stem: str, names: Sequence[str]) -> str | None:
     if "B10" in names:
         return "L1C"
     return "L2A" if "SCL" in names else None
-
-
-def _sample(scene: Scene) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    """Pixels (C, H, W) from all over the scene, and their validity."""
-    shape = shape_of(scene.geobox)
-    dn, valid = (np.concatenate(parts, axis=2) for parts in zip(*_reads(scene, shape), strict=True))
-    if valid.any():
-        return dn, valid
-    for row, col in product(range(0, shape[0], SEARCH_PX), range(0, shape[1], SEARCH_PX)):
-        dn, valid = scene.read(Window(row, col, SEARCH_PX, SEARCH_PX) & Window.whole(shape))
-        if valid.any():
-            return dn, valid
-    raise InputError(
-        "the scene has no valid pixel",
-        "some pixels are measurements",
-        "check its nodata value, or choose another scene",
-    )
-
-
-def _reads(
-    scene: Scene, shape: tuple[int, int]
-) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]:
-    """Windows on a coarse grid, all of one height."""
-    height, width = (min(length, SAMPLE_PX) for length in shape)
-    steps = np.linspace(0, 1, SAMPLES_A_SIDE)
-    rows = sorted({round(step * (shape[0] - height)) for step in steps})
-    cols = sorted({round(step * (shape[1] - width)) for step in steps})
-    for row in rows:
-        for col in cols:
-            yield scene.read(Window(row, col, height, width))
-
-
-def _check_range(band: Band, values: npt.NDArray[np.float32], dn: npt.NDArray[np.generic]) -> None:
-    low, median = (float(np.percentile(values, share)) for share in (10, 50))
-    if low <= MAX_TENTH_PERCENTILE and MIN_MEDIAN <= median <= MAX_MEDIAN:
-        return
-    raise RadiometryError(
-        f"wrong value range: band {band.name} has the median {median:.4g} and the tenth "
-        f"percentile {low:.4g} after scale {band.scale:.4g} and offset {band.offset:.4g} "
-        f"(stored median {np.median(dn.astype(np.float64)):.6g})",
-        "reflectance lies between 0 and about 1",
-        "say what the numbers mean with --scale and --offset: value = (dn + offset) * scale",
-    )

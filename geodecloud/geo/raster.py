@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,11 +20,15 @@ from rasterio.io import MemoryFile
 
 from geodecloud.errors import InputError, OutputError
 from geodecloud.geo import geotiff, guard
+from geodecloud.geo.layers import find_layers
+from geodecloud.geo.plausible import check_radiometry
 from geodecloud.geo.profile import Profile, profile_of
-from geodecloud.geo.radiometry import Overrides, check_radiometry, sensor_of, stacked
-from geodecloud.geo.scene import StackedScene, shape_of
+from geodecloud.geo.radiometry import Overrides
+from geodecloud.geo.scene import shape_of
 from geodecloud.geo.sensors import Sensor
+from geodecloud.geo.stacking import Closing, RasterStack, shown
 from geodecloud.geo.tiling import Window
+from geodecloud.geo.trees import Entry
 
 __all__ = [
     "Profile",
@@ -45,23 +48,7 @@ Source = str | os.PathLike[str]
 Compression = Literal["deflate", "zstd", "lzw", "none"]
 
 
-class _Closing(ABC):
-    """What is open from the start and closed at the end of a ``with`` block."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close the files."""
-
-    def __enter__(self) -> Self:
-        """Return what is open already."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the files."""
-        self.close()
-
-
-class RasterScene(_Closing):
+class RasterScene(Closing):
     """A raster file as a scene; a context manager.
 
     ``select`` shares the open file: closing one closes all. Reads from several threads take turns.
@@ -109,23 +96,6 @@ class RasterScene(_Closing):
         self._file.close()
 
 
-class RasterStack(StackedScene, _Closing):
-    """Raster files of one grid as one scene, band upon band; a context manager."""
-
-    def __init__(self, scenes: Sequence[RasterScene]) -> None:
-        """Check that the grids agree."""
-        self.files = tuple(scenes)
-        self.paths = tuple(scene.path for scene in scenes)
-        guard.check_one_grid(self.paths, [scene.geobox for scene in scenes])
-        super().__init__(scenes)
-        self.sensor = stacked(self.sensor, [scene.sensor for scene in scenes])
-
-    def close(self) -> None:
-        """Close the files."""
-        for scene in self.files:
-            scene.close()
-
-
 def open_scene(
     source: Source | Sequence[Source],
     *,
@@ -133,36 +103,46 @@ def open_scene(
     scale: float | None = None,
     offset: float | None = None,
     level: str | None = None,
+    sensor: Sensor | None = None,
+    resolution_m: float | None = None,
 ) -> RasterScene | RasterStack:
-    """Return a raster file, or several files of one grid, as a scene.
+    """Return a raster file, several files of one ground, or a product, as a scene.
+
+    What opens, and where each fact about it is taken from, stands in docs/formats.md.
 
     Args:
-        source: a GeoTIFF, JPEG 2000, PNG or JPEG; a list of them, which keeps its order; or a
+        source: a GeoTIFF, JPEG 2000, PNG or JPEG; a list of them, which keeps its order; a folder
+            or .zip with a product (Sentinel-2 SAFE or Theia, Landsat, Sentinel-1 RTC); or another
             folder, whose *.tif, *.tiff and *.jp2 are taken by name.
-        bands: names of the bands, in order; else the file's metadata and name are asked.
+        bands: names of the bands, in order; else the file's metadata and name are asked. Of a
+            product: which bands.
         scale: value = (dn + offset) * scale; else the file's metadata is asked.
         offset: added to each stored number, such as -1000; else the file's metadata is asked.
         level: product level, "L1C" or "L2A"; else the file's metadata and name are asked.
+        sensor: all of that at once, instead of the metadata and ``bands``.
+        resolution_m: pixel size of the scene; None takes that of the finest file.
 
     Raises:
         InputError: a file is missing, damaged, too large, not a raster, or has no plain grid.
         BandError: ``bands`` does not fit the number of bands, or two bands have one name.
-        GridError: the files do not share a grid.
+        GridError: the files do not show the same ground.
+        RadiometryError: radar that is not calibrated, or metadata that are no numbers.
     """
-    asked = Overrides(None if bands is None else tuple(bands), scale, offset, level)
-    paths = guard.raster_paths(source)
+    asked = Overrides(None if bands is None else tuple(bands), scale, offset, level, sensor)
     with ExitStack() as stack:
-        files = [stack.enter_context(_File(path)) for path in paths]
-        asked.check(paths, [file.profile.n_bands for file in files])
+        layers = find_layers(source, asked, resolution_m)
+        files = [stack.enter_context(_File(layer.entry)) for layer in layers]
+        asked.check([file.path for file in files], [file.profile.n_bands for file in files])
         scenes: list[RasterScene] = []
         n_before = 0
-        for file in files:
+        for layer, file in zip(layers, files, strict=True):
             n_bands, shape = file.profile.n_bands, shape_of(file.geobox)
-            said = asked.part(n_before, n_bands)
-            sensor = sensor_of(file.profile, file.path.stem, shape, said, n_before)
-            scenes.append(RasterScene(file, sensor, file.profile, range(n_bands)))
+            meaning = layer.meaning(file.profile, shape, asked.part(n_before, n_bands), n_before)
+            scenes.append(RasterScene(file, *meaning, range(n_bands)))
             n_before += n_bands
-        scene = scenes[0] if len(scenes) == 1 else RasterStack(scenes)
+        parts = shown(scenes, resolution_m)
+        is_plain = len(parts) == 1 and parts[0] is scenes[0]
+        scene = scenes[0] if is_plain else RasterStack(parts, scenes)
         stack.pop_all()
     return scene
 
@@ -263,7 +243,7 @@ class RasterSink:
                 options = geotiff.cog_options(shape, self.profile, self._compress)
                 _convert(self._rows, part, options)
                 self._rows.unlink()
-            with _File(part) as file:
+            with _File(Entry(part)) as file:
                 damaged = self._ledger.close(file.dataset)
                 got = file.geobox, file.profile
                 geotiff.check_kept(self.path, (self.geobox, self.profile), got)
@@ -300,18 +280,18 @@ def encode_array(dn: Array, valid: Flags, geobox: GeoBox, profile: Profile) -> b
         return bytes(memory.getbuffer())
 
 
-class _File(_Closing):
+class _File(Closing):
     """An open raster and what its header says.
 
     Args:
-        path: a file on this disk, whose first bytes choose the driver.
-        url: what GDAL is told instead, such as "/vsicurl/https://...": only ever built by us.
+        entry: a file on this disk, or in an archive; its first bytes choose the driver.
     """
 
-    def __init__(self, path: Path, url: str | None = None) -> None:
+    def __init__(self, entry: Entry) -> None:
         """Open the file and read its header."""
+        path, url = entry.path, entry.url
         self.path, self._lock = path, threading.Lock()
-        driver = "GTiff" if url else guard.driver_of(path)
+        driver = guard.driver_of(path, entry.start)
         try:
             with guard.guarded(), guard.quiet(), ExitStack() as stack:
                 # a Path, not a string: rasterio takes the latter apart as a URL
@@ -383,7 +363,7 @@ def _convert(source: Path, target: Path, options: Mapping[str, Any]) -> None:
     """
 
     def convert() -> None:
-        with _File(source) as file, guard.guarded():
+        with _File(Entry(source)) as file, guard.guarded():
             rasterio.shutil.copy(file.dataset, target, driver="COG", **options)
 
     with ThreadPoolExecutor(1) as pool:

@@ -198,5 +198,5 @@ ALIASES = MappingProxyType(
 )  # fmt: skip
 """Other spellings of Sentinel-2 band names: without the zero, and the common names of STAC."""
 
-CLASS_BANDS = frozenset({"SCL", "QA60", "CLM", "FMASK"})
+CLASS_BANDS = frozenset({"SCL", "QA60", "CLM", "FMASK", "QA_PIXEL"})
 """Bands whose numbers are classes or flags: never scaled, never averaged."""

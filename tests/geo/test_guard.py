@@ -17,6 +17,7 @@ from rasterio.io import MemoryFile
 from geodecloud.errors import InputError
 from geodecloud.geo.raster import _File, open_scene, profile_of, write_array
 from geodecloud.geo.tiling import Window
+from geodecloud.geo.trees import Entry
 from tests.strategies import make_scene
 
 
@@ -85,7 +86,7 @@ def test_what_is_not_a_path_is_never_given_to_gdal(name):
 def test_only_a_trusted_caller_opens_what_is_not_a_file(raster):
     with MemoryFile(raster.read_bytes()) as memory:
         assert "not a path" in refusal(memory.name)
-        with _File(Path("https://host/scene.tif"), url=memory.name) as file:
+        with _File(Entry(Path("https://host/scene.tif"), memory.name, b"II*\0")) as file:
             dn, mask = file.read([1], Window(0, 0, 64, 64))
     assert mask is None
     with open_scene(raster) as scene:

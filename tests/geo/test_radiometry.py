@@ -9,15 +9,9 @@ import pytest
 import rasterio
 
 from geodecloud.errors import BandError, InputError, OptionError, RadiometryError
+from geodecloud.geo.plausible import SAMPLE_PX, check_radiometry
 from geodecloud.geo.profile import Profile
-from geodecloud.geo.radiometry import (
-    EUROSAT_ORDER,
-    SAMPLE_PX,
-    Overrides,
-    check_radiometry,
-    known_name,
-    sensor_of,
-)
+from geodecloud.geo.radiometry import EUROSAT_ORDER, Overrides, known_name, sensor_of
 from geodecloud.geo.raster import open_scene
 from geodecloud.geo.scene import ArrayScene
 from geodecloud.geo.sensors import SENSORS, Band, Sensor

@@ -266,7 +266,7 @@ def test_the_profiles_of_a_stack_stand_side_by_side(tmp_path):
 
 
 def test_bands_on_two_grids_are_refused_by_the_names_of_both_files(tmp_path):
-    coarse = GeoBox((3, 4), Affine(20, 0, 600_000, 0, -20, 5_100_000), "EPSG:32632")
+    coarse = GeoBox((3, 4), Affine(20, 0, 600_100, 0, -20, 5_100_000), "EPSG:32632")
     paths = [
         write_band(tmp_path / "T32TMT_B02_10m.tif", 1),
         write_band(tmp_path / "T32TMT_B11_20m.tif", 1, geobox=coarse),

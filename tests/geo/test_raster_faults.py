@@ -30,7 +30,7 @@ import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from geodecloud.errors import GeodecloudError, OutputError
-from geodecloud.geo.radiometry import check_radiometry
+from geodecloud.geo.plausible import check_radiometry
 from geodecloud.geo.raster import RasterSink, open_scene, profile_of
 from geodecloud.geo.profile import Profile
 from geodecloud.geo.scene import shape_of
@@ -292,12 +292,13 @@ def test_a_bit_that_flips_before_the_file_is_verified_is_found(tmp_path, monkeyp
     sink = RasterSink(tmp_path / "out.tif", scene.geobox, profile_of(scene), **options)
     open_file = raster._File
 
-    def open_damaged(path):
+    def open_damaged(entry):
+        path = entry.path
         if path.name == "out.tif.part":
             content = bytearray(path.read_bytes())
             content[-100] ^= 1
             path.write_bytes(content)
-        return open_file(path)
+        return open_file(entry)
 
     monkeypatch.setattr(raster, "_File", open_damaged)
     with pytest.raises(OutputError, match="reads back differently"), sink:
