@@ -36,6 +36,9 @@ _HOMES = {
     "translate_scene": "geodecloud.pipeline",
     "prepare_data": "geodecloud.datasets",
     "Pix2Pix": "geodecloud.learn.models",
+    "CycleGAN": "geodecloud.learn.models",
+    "WNet_cGAN": "geodecloud.learn.models",
+    "GAN": "geodecloud.learn.models",
     "from_model": "geodecloud.learn.models",
     "Request": "geodecloud.pipeline",
     "Answer": "geodecloud.pipeline",
@@ -55,7 +58,10 @@ if TYPE_CHECKING:
     from geodecloud.geo.chips import mosaic_chips as mosaic_chips
     from geodecloud.geo.raster import open_scene as open_scene
     from geodecloud.geo.sensors import SENSORS as SENSORS
+    from geodecloud.learn.models import GAN as GAN
+    from geodecloud.learn.models import CycleGAN as CycleGAN
     from geodecloud.learn.models import Pix2Pix as Pix2Pix
+    from geodecloud.learn.models import WNet_cGAN as WNet_cGAN
     from geodecloud.learn.models import from_model as from_model
     from geodecloud.masking import MaskOptions as MaskOptions
     from geodecloud.masking import mask as mask

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from geodecloud.errors import DataError, ModelError, TrainingError
 from geodecloud.learn.data import ChipData
 from geodecloud.learn.evaluate import evaluate, valid_loss
-from geodecloud.learn.reach import halo_of, stride_of
 from geodecloud.learn.plan import Batch, Carried, History, Losses, LrSearch, Phase, Plan
+from geodecloud.learn.reach import halo_of, stride_of
 from geodecloud.learn.state import copy_state, load_averages, saved_lr
 from geodecloud.learn.training import find_lr, fit
 from geodecloud.progress import Listener, silent
@@ -199,7 +199,12 @@ class Model:
             listener=listener,
             resume=resume,
         )
-        self.training = {"plan": plan.identity(), "best": self.history.best, **self.arguments()}
+        self.training = {
+            "dataset_type": self.data.dataset_type,
+            "plan": plan.identity(),
+            "best": self.history.best,
+            **self.arguments(),
+        }
         return self.history
 
     def on_epoch(self, out: Path | None, epoch: int) -> None:
@@ -426,7 +431,7 @@ class Model:
                 "use from_model, which makes the right one",
             )
 
-    def _start_from(self, path: str | Path) -> dict[str, nn.Module]:
+    def _start_from(self, path: str | Path | Package) -> dict[str, nn.Module]:
         """The networks of a package by direction; what its card says is taken over."""
         from geodecloud.learn.checkpoint import load_networks
         from geodecloud.run.package import open_package

@@ -9,13 +9,18 @@ from types import MappingProxyType
 from typing import Any
 
 from geodecloud.errors import ModelError
+from geodecloud.learn.cyclegan import CycleGAN
 from geodecloud.learn.data import ChipData
+from geodecloud.learn.gan import GAN
 from geodecloud.learn.model import Model
 from geodecloud.learn.pix2pix import Pix2Pix
+from geodecloud.learn.wnet import WNet_cGAN
 
-__all__ = ["MODELS", "Model", "Pix2Pix", "from_model"]
+__all__ = ["GAN", "MODELS", "CycleGAN", "Model", "Pix2Pix", "WNet_cGAN", "from_model"]
 
-MODELS: Mapping[str, type[Model]] = MappingProxyType({"Pix2Pix": Pix2Pix})
+MODELS: Mapping[str, type[Model]] = MappingProxyType(
+    {"Pix2Pix": Pix2Pix, "CycleGAN": CycleGAN, "WNet_cGAN": WNet_cGAN, "GAN": GAN}
+)
 """Models by the name that their packages carry."""
 
 

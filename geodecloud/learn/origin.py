@@ -24,7 +24,9 @@ def origin_of(data: ChipData) -> dict[str, Any]:
     statistics = {
         side: _statistics(packed, side, data.train)
         for side in ("source", "target")
-        if side in packed.sides and packed.has(side)[data.train].any()
+        # Colorize makes its source of the target
+        if side in packed.sides and packed.sides[side] == data.sides.get(side)
+        if packed.has(side)[data.train].any()
     }
     if data.dataset_type == "CloudRemoval":
         statistics["source"] = statistics["target"]  # what is clouded on the fly

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +14,16 @@ import torch
 from torch import Tensor
 
 from geodecloud.errors import MissingExtraError
+from geodecloud.learn.evaluate import pasted
 from geodecloud.learn.plan import Batch, LrSearch
+from geodecloud.learn.state import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TRUE_COLOUR = (("B04", "B03", "B02"), ("red", "green", "blue"))
 TILE_INCHES = 2.2
+DPI = 120
 
 
 def show_batch(
@@ -53,20 +58,56 @@ def show_results(
     bands: Sequence[str],
     rgb_bands: Sequence[str] | None = None,
 ) -> Figure:
-    """Return a figure with a row for each batch: Input, Target, Prediction.
+    """Return a figure with a row for each batch: Input, Target, Generated.
 
-    Under a mask the prediction stands alone in masked pixels; elsewhere it is the input.
+    Under a mask what is generated stands in masked pixels alone; elsewhere it is the input.
     """
-    rows = []
-    for batch, answer in zip(batches, answers, strict=True):
-        pasted = answer[0]
-        if "mask" in batch:
-            mask = batch["mask"][0] > 0
-            pasted = pasted * mask + batch["pixels"][0] * ~mask
-        rows.append(
-            {"Input": batch["pixels"][0], "Target": batch["target"][0], "Prediction": pasted}
-        )
-    return _grid(rows, dict.fromkeys(("Input", "Target", "Prediction"), bands), rgb_bands)
+    rows = [
+        {
+            "Input": batch["pixels"][0],
+            "Target": batch["target"][0],
+            "Generated": pasted(answer, batch)[0],
+        }
+        for batch, answer in zip(batches, answers, strict=True)
+    ]
+    return _grid(rows, dict.fromkeys(("Input", "Target", "Generated"), bands), rgb_bands)
+
+
+def show_domains(
+    batches: Sequence[Batch],
+    answers: Mapping[str, Sequence[Tensor]],
+    bands: Mapping[str, Sequence[str]],
+    rgb_bands: Sequence[str] | None = None,
+) -> Figure:
+    """Return a figure with a row for each batch of two domains: A, A as B, B, B as A.
+
+    Args:
+        batches: with "pixels" of A and "target" of B.
+        answers: to each batch, of the directions "AtoB" and "BtoA".
+        bands: of the sides "source" (A) and "target" (B).
+        rgb_bands: what is shown as red, green and blue.
+    """
+    rows = [
+        {
+            "A": batch["pixels"][0],
+            "A as B": as_b[0],
+            "B": batch["target"][0],
+            "B as A": as_a[0],
+        }
+        for batch, as_b, as_a in zip(batches, answers["AtoB"], answers["BtoA"], strict=True)
+    ]
+    a, b = bands["source"], bands["target"]
+    return _grid(rows, {"A": a, "A as B": b, "B": b, "B as A": a}, rgb_bands)
+
+
+def show_chips(
+    chips: Tensor, bands: Sequence[str], rgb_bands: Sequence[str] | None = None, *, n_cols: int = 8
+) -> Figure:
+    """Return a figure of chips (B, C, S, S), so many in a row; B is a multiple of that."""
+    titles = [str(col + 1) for col in range(n_cols)]
+    starts = range(0, len(chips), n_cols)
+    rows = [dict(zip(titles, chips[at : at + n_cols], strict=True)) for at in starts]
+    return _grid(rows, dict.fromkeys(titles, bands), rgb_bands)
 
 
 def show_prediction(
@@ -111,6 +152,14 @@ def plot_lr(search: LrSearch) -> Figure:
     return figure
 
 
+def save_png(figure: Figure, path: Path) -> Path:
+    """Write a figure, whole or not at all, and return where it is."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DPI)
+    write_atomically(path, drawn.getvalue())
+    return path
+
+
 def show(figure: Figure) -> None:
     """Show a figure in the notebook that runs this; elsewhere nothing happens."""
     shell = sys.modules.get("IPython")
@@ -133,19 +182,22 @@ def _grid(
             if i == 0:
                 axes.set_title(title)
             field = _numpy(row[title])
-            if len(field) == 1:
+            if len(field) < 3:  # two bands of radar are no colour: the first alone
                 axes.imshow(field[0], cmap="gray")
             else:
                 # one stretch for what is alike, so that differences are those of the pixels
                 is_alike = target is not None and len(target) == len(field)
                 low, high = np.percentile(_numpy(target) if is_alike else field, (1, 99))
-                shown = field[_colours(bands.get(title, ()), len(field), rgb_bands)]
+                shown = field[colours(bands.get(title, ()), len(field), rgb_bands)]
                 span = max(float(high - low), 1e-6)
                 axes.imshow(np.clip((shown - low) / span, 0, 1).transpose(1, 2, 0))
     return figure
 
 
-def _colours(bands: Sequence[str], n_bands: int, rgb_bands: Sequence[str] | None) -> list[int]:
+def colours(
+    bands: Sequence[str], n_bands: int, rgb_bands: Sequence[str] | None = None
+) -> list[int]:
+    """Return the channels to show as red, green and blue; the first ones where none is known."""
     for names in (rgb_bands, *TRUE_COLOUR):
         if names and len(bands) == n_bands and set(names) <= set(bands):
             return [list(bands).index(name) for name in names]

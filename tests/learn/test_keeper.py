@@ -189,7 +189,7 @@ def test_the_bound_of_the_judge_means_that_it_is_right_in_99_of_100() -> None:
     """The cheapest wrong verdict costs ln 2 under the cross entropy, 1/4 under least squares."""
     from geodecloud.learn.losses import GAN_LOSSES
 
-    for name, undecided in (("bce", 0.0), ("least_squares", 0.5)):
+    for name, undecided in (("bce", 0.0), ("lsgan", 0.5)):
         logits = torch.full((1, 1, 10, 10), 20.0 if name == "bce" else 1.0)
         logits[..., 0, 0] = undecided  # one of a hundred is wrong, as cheaply as can be
         loss = GAN_LOSSES[name](logits, True, torch.ones_like(logits))
