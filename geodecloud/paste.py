@@ -25,7 +25,11 @@ PROVENANCE = MappingProxyType(
         OTHER_DATE: "observed on another date",
     }
 )
-"""Where a pixel comes from; class 4 is for fills from other dates."""
+"""Where a pixel comes from."""
+
+COUNTED = MappingProxyType(
+    {"n_generated": GENERATED, "n_feathered": FEATHERED, "n_observed": OTHER_DATE}
+)
 
 PROVENANCE_COLOURS = MappingProxyType(
     {
@@ -40,12 +44,16 @@ PROVENANCE_COLOURS = MappingProxyType(
 
 
 class Strip(NamedTuple):
-    """One tile row of the scene as it is stored; ``weight`` is how much of a pixel is generated."""
+    """One tile row of the scene as it is stored; ``weight`` is how much of a pixel is generated.
+
+    ``observed`` is (H, W) bool, where another date saw the ground; None where none was asked.
+    """
 
     window: Window
     dn: Array
     valid: Flags
     weight: Floats | None  # (H, W), 0 = clear; None where nothing is masked
+    observed: Flags | None
     n_clear_tiles: int
 
 
@@ -60,7 +68,7 @@ class Page:
         self.channels = sensor.index(bands_out)
         self.strips: deque[Strip] = deque()
         self.counts = dict.fromkeys(
-            ("n_valid", "n_generated", "n_feathered", "n_values", "n_identical"), 0
+            ("n_valid", "n_generated", "n_observed", "n_feathered", "n_values", "n_identical"), 0
         )
 
     def lay(self, strip: Strip) -> None:
@@ -88,11 +96,12 @@ class Page:
         if weight is not None:
             drawn = covered & (weight > 0) & valid[self.channels].any(0)
             origin[drawn] = np.where(weight[drawn] < 1, FEATHERED, GENERATED)
+            if strip.observed is not None:
+                origin[(origin == GENERATED) & strip.observed] = OTHER_DATE
             for channel, values in zip(self.channels, generated, strict=True):
                 n_changed += self._paste(channel, dn, valid, drawn, weight, values)
-            n_feathered = int(np.count_nonzero(origin == FEATHERED))
-            self.counts["n_feathered"] += n_feathered
-            self.counts["n_generated"] += int(np.count_nonzero(drawn)) - n_feathered
+            for name, kind in COUNTED.items():
+                self.counts[name] += int(np.count_nonzero(origin == kind))
         self.counts["n_values"] += dn.size
         self.counts["n_identical"] += dn.size - n_changed
         self.sink.write(strip.window, dn, valid)
@@ -158,4 +167,5 @@ def _rows(strip: Strip, start: int, stop: int) -> Strip:
         dn=strip.dn[:, start:stop],
         valid=strip.valid[:, start:stop],
         weight=None if strip.weight is None else strip.weight[start:stop],
+        observed=None if strip.observed is None else strip.observed[start:stop],
     )

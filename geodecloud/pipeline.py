@@ -77,6 +77,7 @@ class Aids:
         mask: which pixels may change; None means all valid ones.
         fill: what stands under the mask in the requests.
         extra: further inputs by name, such as "sar"; they reach the request in their own unit.
+        observed: where the fill holds what another date saw; provenance says so.
         canvas: what generated pixels are pasted over, where the translator gives bands or units
             that the scene does not have; None means the scene itself.
     """
@@ -84,6 +85,7 @@ class Aids:
     mask: Mask | None = None
     fill: Filling | None = None
     extra: Mapping[str, Scene] = field(default_factory=dict)
+    observed: Mask | None = None
     canvas: Scene | None = None
 
 
@@ -95,14 +97,15 @@ class Journey:
     """What became of a scene: tiles and pixels, counted.
 
     ``n_valid`` pixels hold a measurement in any band, ``n_generated`` of them were drawn by the
-    translator, ``n_feathered`` were mixed; ``n_identical`` of ``n_values`` band values are the
-    input's own.
+    translator, ``n_observed`` taken from another date, ``n_feathered`` were mixed;
+    ``n_identical`` of ``n_values`` band values are the input's own.
     """
 
     n_tiles: int
     n_translated: int
     n_valid: int
     n_generated: int
+    n_observed: int
     n_feathered: int
     n_values: int
     n_identical: int
@@ -221,7 +224,8 @@ class _Reader:
             if self.aids.canvas is not None:
                 below = self.aids.canvas.read(kept)
             drawn = weight[here] if weight[here].any() else None
-            yield Strip(kept, *below, drawn, len(tiles) - n_cloudy)
+            seen = None if self.aids.observed is None else self.aids.observed.read(kept)
+            yield Strip(kept, *below, drawn, seen, len(tiles) - n_cloudy)
             n_asked = 0
             for batch in self._batches(parts):
                 n_before = n_cloudy * n_asked // len(parts)

@@ -18,7 +18,7 @@ from geodecloud.geo.scene import ArrayMask, ArrayScene, ArraySink, origin_px
 from geodecloud.geo.sensors import Band, Sensor
 from geodecloud.geo.tiling import Tiling
 from geodecloud.metrics import seam_index
-from geodecloud.paste import FEATHERED, GENERATED, NODATA, ORIGINAL
+from geodecloud.paste import FEATHERED, GENERATED, NODATA, ORIGINAL, OTHER_DATE
 from geodecloud.pipeline import (
     EXACT,
     Aids,
@@ -72,7 +72,7 @@ def random_dn(shape: tuple[int, int], dtype: str, seed: int, n_bands: int = 2) -
     return rng.integers(0, high, (n_bands, *shape), endpoint=True).astype(dtype)
 
 
-def travel(scene, net, *, mask=None, road=EXACT, **more) -> SimpleNamespace:
+def travel(scene, net, *, mask=None, observed=None, road=EXACT, **more) -> SimpleNamespace:
     shape = scene.geobox.shape
     sink = ArraySink(len(scene.sensor.bands), shape, scene.sensor.bands[0].dtype)
     origin = ArraySink(1, shape, np.uint8)
@@ -81,7 +81,10 @@ def travel(scene, net, *, mask=None, road=EXACT, **more) -> SimpleNamespace:
             scene,
             sink,
             net,
-            aids=Aids(None if mask is None else ArrayMask(mask)),
+            aids=Aids(
+                None if mask is None else ArrayMask(mask),
+                observed=None if observed is None else ArrayMask(observed),
+            ),
             provenance=origin,
             road=road,
             **more,
@@ -147,7 +150,7 @@ def test_generated_values_stand_where_the_mask_says_and_nodata_stays() -> None:
     assert (out.origin[0] == NODATA).all()
     assert (out.origin[1:4] == GENERATED).all()
     assert (out.origin[4:] == ORIGINAL).all()
-    assert out.journey == Journey(1, 1, 56, 24, 0, 128, 128 - 48)
+    assert out.journey == Journey(1, 1, 56, 24, 0, 0, 128, 128 - 48)
 
 
 def test_a_generated_value_is_never_nodata() -> None:
@@ -299,6 +302,21 @@ def test_a_halo_that_is_too_small_shows_the_grid() -> None:
     blind = replace(net, halo_px=0)
     results = [travel(scene_of(dn, nodata=None), blind, road=Road(size_px=s)).dn for s in (16, 64)]
     assert np.abs(results[0].astype(int) - results[1].astype(int)).max() > 50
+
+
+@pytest.mark.parametrize("size", [16, 48])
+def test_what_another_date_saw_is_told_from_what_was_drawn(size: int) -> None:
+    random = np.random.default_rng(0)
+    mask, observed = random.random((40, 33)) < 0.5, random.random((40, 33)) < 0.5
+    dn = random_dn((40, 33), "uint16", 1)
+    dn[:, :, 30:] = 0
+    net = replace(identity(), answer=lambda r: np.full_like(r.pixels, 0.5))
+    out = travel(scene_of(dn), net, mask=mask, observed=observed, road=Road(size_px=size))
+    is_valid = (dn > 0).any(0)
+    expected = np.where(mask, np.where(observed, OTHER_DATE, GENERATED), ORIGINAL)
+    np.testing.assert_array_equal(out.origin, np.where(is_valid, expected, NODATA))
+    assert out.journey.n_observed == (is_valid & mask & observed).sum()
+    assert out.journey.n_generated == (is_valid & mask & ~observed).sum()
 
 
 def test_fast_mode_hides_most_of_a_step_between_tiles() -> None:
