@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from geodecloud.cli.figures import table
 from geodecloud.cli.progress import Reporter, progress_option
+
+if TYPE_CHECKING:
+    from geodecloud.learn.model import Model
+    from geodecloud.learn.recipe import Recipe
 
 FILE = click.Path(path_type=Path)
 
@@ -49,71 +58,130 @@ def pack(
 
 @click.command()
 @click.argument("data", type=FILE)
-@click.option("--recipe", default="decloud-s2-4band", show_default=True, help="Name or TOML file.")
 @click.option("--out", type=FILE, required=True, help="Folder of the model that is made.")
-@click.option("--resume", is_flag=True, help="Go on where a stopped training was.")
+@click.option("--recipe", help="Name or TOML file; else the model that fits the data.")
+@click.option("--dataset-type", help="What DATA is, such as Pix2Pix or CycleGAN; else inferred.")
+@click.option("--model", "system", help="Class to train, such as Pix2Pix; else the one that fits.")
+@click.option("--backbone", help="Encoder of a U-Net, such as resnet34.")
+@click.option("--epochs", type=click.IntRange(1), help="Rounds over the data.")
+@click.option("--lr", type=float, help="Highest learning rate; else looked for.")
+@click.option("--batch-size", type=click.IntRange(2), help="Chips in a batch.")
+@click.option("--chip-size", type=click.IntRange(8), help="Side of the training chips, in pixels.")
+@click.option("--bands", help="Which bands, in order, such as B02,B03,B04,B08.")
+@click.option("--val-split", type=float, help="Part of the places held out.")
+@click.option("--seed", type=int, help="Of the split and of the batches.")
 @click.option("--splits", type=FILE, help="Table of places and folds, where DATA is not packed.")
-@click.option("--fold", type=int, help="The fold that is held out; else a tenth of the places.")
-@click.option("--epochs", type=click.IntRange(1), help="Instead of the recipe's.")
-@click.option("--lr", type=float, help="Highest learning rate, instead of the recipe's.")
+@click.option("--fold", type=int, help="The fold that is held out.")
+@click.option("--mixed-precision", is_flag=True, help="Half precision, on CUDA.")
+@click.option("--tensorboard", is_flag=True, help="Write events into OUT.training.")
+@click.option("--early-stopping", is_flag=True, help="End after 5 epochs without a better one.")
+@click.option("--resume", is_flag=True, help="Go on where a stopped training was.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
 @click.option("--overwrite", is_flag=True, help="Replace a model that is there.")
 @progress_option
 @click.pass_obj
-def train(
-    reporter: Reporter,
-    data: Path,
-    recipe: str,
-    out: Path,
-    resume: bool,
-    splits: Path | None,
-    fold: int | None,
-    epochs: int | None,
-    lr: float | None,
-    device: str,
-    overwrite: bool,
-) -> None:
-    """Train a model on DATA, packed chips or a training folder, as a recipe says.
+def train(reporter: Reporter, /, data: Path, out: Path, **asked: Any) -> None:
+    """Train a model on DATA: packed chips or a training folder.
 
-    States are kept in OUT.training, so that a run that was stopped can go on with --resume; the
-    last lines are the model's figures on what was held out, beside those of the fill.
+    A recipe says how; without one, the model that fits the data is trained plainly. Options
+    overrule the recipe. States are kept in OUT.training, so that a run that was stopped goes on
+    with --resume; losses.png and results.png are drawn there. The last lines are the model's
+    figures on what was held out, beside those of naive answers.
     """
-    from geodecloud.datasets import pack_folder
     from geodecloud.errors import OutputError
+    from geodecloud.learn.recipe import Recipe
+
+    if out.exists() and not asked["overwrite"]:
+        raise OutputError(f"{out} exists", "a model gets a new folder", "pass --overwrite")
+    recipe = None if asked["recipe"] is None else Recipe.read(asked["recipe"])
+    name = recipe.name if recipe else asked["system"] or "the one that fits"
+    reporter.open("train", device=asked["device"], model=name)
+    states = out.with_name(f"{out.name}.training")
+    with _cleared_unless_begun(states):
+        model, recipe = _trained(reporter, data, states, recipe, asked)
+    figures = model.compute_metrics()
+    folder = model.save(out, compute_metrics=False, overwrite=asked["overwrite"], **recipe.card)
+    plots = _drawn(model, states)
+    lines = [*table(figures), *(f"drawn: {plot}" for plot in plots), str(folder)]
+    reporter.close(
+        {"model": str(folder), "metrics": figures, "plots": [str(plot) for plot in plots]},
+        "\n".join(lines),
+    )
+
+
+def _trained(
+    reporter: Reporter, data: Path, states: Path, recipe: Recipe | None, asked: dict[str, Any]
+) -> tuple[Model, Recipe]:
+    """The trained model and the recipe it was made by."""
+    from geodecloud.datasets import pack_folder, prepare_data
     from geodecloud.learn.packed import PackedChips
     from geodecloud.learn.recipe import Recipe
 
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out} exists", "a model gets a new folder", "pass --overwrite")
-    recipe_ = Recipe.read(recipe)
-    states = out.with_name(f"{out.name}.training")
-    states.mkdir(parents=True, exist_ok=True)
-    packed = data
-    if data.suffix != ".safetensors":
-        packed = states / "chips.safetensors"
-        if not (resume and packed.exists()):
-            pack_folder(
-                data, packed, bands=recipe_.data.get("bands"), splits=splits, listener=reporter
-            )
-    reporter.open("train", device=device, model=recipe_.name)
-    changed = {name: value for name, value in (("epochs", epochs), ("lr", lr)) if value is not None}
-    model = recipe_.train(
-        recipe_.chips(PackedChips(packed), fold),
-        states,
-        resume=resume,
-        device=device,
-        listener=reporter,
-        **changed,
+    of_data = {
+        "dataset_type": asked["dataset_type"],
+        "chip_size": asked["chip_size"],
+        "batch_size": asked["batch_size"],
+        "val_split_pct": asked["val_split"],
+        "seed": asked["seed"],
+        "bands": _names(asked["bands"]),
+    }
+    source = data
+    if asked["resume"] and (states / PACKED).exists():
+        source = states / PACKED
+    where = {"splits": asked["splits"], "listener": reporter}
+    if recipe is not None:
+        recipe = recipe.changed(data=of_data)
+        if source.suffix != ".safetensors":
+            states.mkdir(parents=True, exist_ok=True)
+            pack_folder(source, states / PACKED, bands=recipe.data.get("bands"), **where)
+            source = states / PACKED
+        chips = recipe.chips(PackedChips(source), asked["fold"])
+    else:
+        given = {name: value for name, value in of_data.items() if value is not None}
+        chips = prepare_data(source, working_dir=states, fold=asked["fold"], **where, **given)
+        recipe = Recipe.fitting(chips, asked["system"])
+    for note in chips.notes:
+        reporter.note(note)
+    recipe = recipe.changed(
+        model={"system": asked["system"], "backbone": asked["backbone"]},
+        training={
+            **{name: asked[name] for name in ("epochs", "lr")},
+            **{name: asked[name] or None for name in FLAGS},
+        },
     )
-    figures = model.compute_metrics()
-    folder = model.save(out, compute_metrics=False, overwrite=overwrite, **recipe_.card)
-    lines = [f"{'region':13} {'model':>7} {'fill':>7} {'cloudy':>7}   PSNR in dB, held-out places"]
-    lines += [
-        f"{region:13} {of['psnr']:7.2f} {of.get('psnr_fill', of['psnr']):7.2f} "
-        f"{of['psnr_identity']:7.2f}"
-        for region, of in figures.items()
+    model = recipe.train(
+        chips, states, resume=asked["resume"], device=asked["device"], listener=reporter
+    )
+    return model, recipe
+
+
+PACKED = "chips.safetensors"
+FLAGS = ("mixed_precision", "tensorboard", "early_stopping")
+
+
+def _drawn(model: Model, folder: Path) -> list[Path]:
+    """Losses, results and, where one was looked for, the learning rate, as pictures."""
+    from geodecloud.learn.plots import plot_lr, save_png
+
+    plots = [
+        save_png(model.plot_losses(), folder / "losses.png"),
+        save_png(model.show_results(), folder / "results.png"),
     ]
-    reporter.close({"model": str(folder), "metrics": figures}, "\n".join([*lines, str(folder)]))
+    if model.search is not None:
+        plots.append(save_png(plot_lr(model.search), folder / "lr.png"))
+    return plots
+
+
+@contextmanager
+def _cleared_unless_begun(states: Path) -> Iterator[None]:
+    """Leave no folder behind where a training did not get as far as its first state."""
+    is_new = not states.exists()
+    try:
+        yield
+    except BaseException:
+        if is_new and not (states / "state.json").exists():
+            shutil.rmtree(states, ignore_errors=True)
+        raise
 
 
 def _names(bands: str | None) -> list[str] | None:

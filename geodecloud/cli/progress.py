@@ -116,19 +116,42 @@ class Reporter:
         if self._bars is None:
             from rich.console import Console
             from rich.progress import Progress as Bars
+            from rich.progress import TextColumn
 
-            self._bars = Bars(console=Console(stderr=True))
+            figures = TextColumn("{task.fields[figures]}", style="dim")
+            columns = (*Bars.get_default_columns(), figures)
+            self._bars = Bars(*columns, console=Console(stderr=True))
             self._bars.start()
         if progress.message not in self._tasks:
-            self._tasks[progress.message] = self._bars.add_task(progress.message)
+            self._tasks[progress.message] = self._bars.add_task(progress.message, figures="")
         self._bars.update(
-            self._tasks[progress.message], completed=progress.done, total=progress.total
+            self._tasks[progress.message],
+            completed=progress.done,
+            total=progress.total,
+            figures=in_words(progress.metrics),
         )
 
     def _clear(self) -> None:
         if self._bars is not None:
             self._bars.stop()
             self._bars, self._tasks = None, {}
+
+
+def in_words(metrics: Mapping[str, float]) -> str:
+    """Return figures as people read them: the epoch first, speeds last.
+
+    Example:
+        >>> in_words({"l1_loss": 12.3456, "chips_per_second": 210.4, "epoch": 3.0})
+        'epoch 3  l1_loss 12.35  210 chips/s'
+    """
+    epoch = [f"epoch {metrics['epoch']:.0f}"] if "epoch" in metrics else []
+    chips = metrics.get("chips_per_second")
+    plain = [
+        f"{name} {value:.4g}"
+        for name, value in metrics.items()
+        if name != "epoch" and not name.endswith("_per_second")
+    ]
+    return "  ".join([*epoch, *plain, *([] if chips is None else [f"{chips:.0f} chips/s"])])
 
 
 def progress_option(command: Command) -> Command:

@@ -48,7 +48,13 @@ class Place:
             OptionError: CUDA is asked for and not there, or mixed precision on a CPU.
             MissingExtraError: several devices are asked for without Fabric.
         """
-        device = _device(plan)
+        device = device_of(plan.device)
+        if plan.precision != "whole" and device.type != "cuda":
+            raise OptionError(
+                f"mixed precision on {device}",
+                "half precision makes a CPU ten times slower",
+                "leave mixed precision off, or train on CUDA",
+            )
         try:
             import lightning_fabric  # noqa: F401 - a bare machine has none
         except ImportError as error:
@@ -208,17 +214,17 @@ def _fabric(plan: Plan, device: torch.device, scaler: torch.amp.GradScaler | Non
     return fabric
 
 
-def _device(plan: Plan) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """Return the device of this name; "auto" is CUDA where there is one.
+
+    Raises:
+        OptionError: CUDA is asked for and not there.
+    """
     has_cuda = torch.cuda.is_available()
-    name = ("cuda" if has_cuda else "cpu") if plan.device == "auto" else plan.device
+    if name == "auto":
+        name = "cuda" if has_cuda else "cpu"
     if name.startswith("cuda") and not has_cuda:
         raise OptionError(
             f"device {name} is not here", "torch sees no CUDA device", "use device cpu or auto"
-        )
-    if plan.precision != "whole" and not name.startswith("cuda"):
-        raise OptionError(
-            f"mixed precision on {name}",
-            "half precision makes a CPU ten times slower",
-            "leave mixed precision off, or train on CUDA",
         )
     return torch.device(name)

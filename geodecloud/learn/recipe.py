@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import inspect
 import json
 import sys
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +22,8 @@ from geodecloud.learn.data import ChipData, split
 from geodecloud.learn.models import MODELS, Model
 from geodecloud.learn.packed import PackedChips
 from geodecloud.progress import Cancelled, Listener, Progress, silent
+
+Options = Mapping[str, Any]
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 PACKAGE_NEEDS = ("pydantic", "onnx", "onnxscript", "odc")
@@ -56,6 +60,38 @@ class Recipe:
                 "choose one of them, or correct the file",
             ) from error
 
+    @classmethod
+    def fitting(cls, data: ChipData, system: str | None = None) -> Self:
+        """Return the plain training of a model on this data: of ``system``, or the one that fits.
+
+        Raises:
+            OptionError: no model trains on such data.
+        """
+        fit = [name for name, kind in MODELS.items() if data.dataset_type in kind.dataset_types]
+        if system is None and not fit:
+            raise OptionError(
+                f"data of type {data.dataset_type}",
+                "; ".join(f"{name} takes {_listed(k.dataset_types)}" for name, k in MODELS.items()),
+                "choose another dataset type",
+            )
+        system = system or fit[0]
+        return cls(system.lower(), {"dataset_type": data.dataset_type}, {"system": system}, {})
+
+    def changed(
+        self,
+        *,
+        data: Options | None = None,
+        model: Options | None = None,
+        training: Options | None = None,
+    ) -> Self:
+        """Return the recipe with some of its values replaced; None leaves a value as it is."""
+        return replace(
+            self,
+            data=_with(self.data, data),
+            model=_with(self.model, model),
+            training=_with(self.training, training),
+        )
+
     def chips(self, packed: PackedChips, fold: int | None = None) -> ChipData:
         """Return the training set of packed chips, one fold or a tenth of the places held out.
 
@@ -70,14 +106,30 @@ class Recipe:
                 f"recipe {self.name} wants {', '.join(wanted)}",
                 f"pack with --bands {','.join(wanted)}",
             )
-        train, valid = split(packed, fold=fold)
         options = {key: value for key, value in self.data.items() if key != "bands"}
+        parts = {key: options[key] for key in ("val_split_pct", "seed") if key in options}
+        train, valid = split(packed, fold=fold, **parts)
         return ChipData(packed, train=train, valid=valid, **options)
 
     def make(self, data: ChipData) -> Model:
-        """Return the untrained model."""
+        """Return the untrained model.
+
+        Raises:
+            OptionError: there is no such model, or it has no such option.
+        """
         options = dict(self.model)
-        make: Any = MODELS[options.pop("system")]
+        system = options.pop("system")
+        if system not in MODELS:
+            raise OptionError(f"model {system!r}", f"models are {_listed(MODELS)}", "choose one")
+        make: Any = MODELS[system]
+        try:
+            inspect.signature(make).bind(data, **options)
+        except TypeError as error:
+            raise OptionError(
+                f"{system} with {_listed(options)} ({error})",
+                "each model has its own options",
+                "leave it out, or choose another model",
+            ) from error
         model: Model = make(data, **options)
         return model
 
@@ -97,6 +149,15 @@ class Recipe:
             **{**self.training, **changed}, out=out, resume=resume, device=device, listener=listener
         )
         return model
+
+
+def _with(table: Options, changes: Options | None) -> dict[str, Any]:
+    given = {name: value for name, value in (changes or {}).items() if value is not None}
+    return {**table, **given}
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)
 
 
 def main(arguments: list[str] | None = None) -> int:
