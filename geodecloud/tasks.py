@@ -15,11 +15,13 @@ from geodecloud.geo.canvas import GENERATED_TAG
 from geodecloud.geo.classing import ClassCounts
 from geodecloud.geo.fill import Fill
 from geodecloud.geo.masks import ClassMask, pixel_size_m
-from geodecloud.geo.publish import refuse_existing
 from geodecloud.geo.plausible import check_radiometry
+from geodecloud.geo.publish import refuse_existing
 from geodecloud.geo.raster import Profile, RasterSink, open_scene, profile_of
 from geodecloud.geo.scene import Scene, Sink, shape_of
+from geodecloud.geo.sensors import Sensor
 from geodecloud.geo.tiling import Window
+from geodecloud.guides import guides_for
 from geodecloud.mask_grammar import Mask
 from geodecloud.masking import MASK_PROFILE, MaskOptions, class_profile, masked
 from geodecloud.models import DEFAULT_MODEL, load_translator, suits_pixel_size
@@ -47,8 +49,11 @@ class DecloudOptions:
         feather_m: over this distance, inside the mask's rim, the generated fades in.
         max_cloud: share of masked pixels above which a model that sees this scene alone refuses.
         keep_bands: write the bands that the model does not know as well, unchanged.
+        sar: radar of about the same date, on any grid, for models that look at it.
         bands, scale, offset, level: what the stored numbers are, where the file does not say;
             reflectance is ``(dn + offset) * scale``.
+        sensor: all of that at once: a sensor, or the TOML file that describes it.
+        resolution_m: pixel size of the scene; None takes that of its finest band.
         halo, tile_size_px, batch_size, device: how it is computed; see ``Road``.
         provenance, mask_out, compare: further files to write.
         overwrite: replace files that exist.
@@ -64,10 +69,13 @@ class DecloudOptions:
     feather_m: float = 30.0
     max_cloud: float = 0.95
     keep_bands: bool = False
+    sar: str | Path | Sequence[str | Path] | None = None
     bands: Sequence[str] | None = None
     scale: float | None = None
     offset: float | None = None
     level: str | None = None
+    sensor: Sensor | str | Path | None = None
+    resolution_m: float | None = None
     halo: Literal["exact", "fast"] = "exact"
     tile_size_px: int = 512
     batch_size: int | None = None
@@ -187,14 +195,15 @@ def decloud(
             classes, counts = stack.enter_context(
                 masked(scene, options.mask_options(), on_progress)
             )
-            _check_cloud(counts, options, note)
+            guides = stack.enter_context(guides_for(translator, scene, options.sar, note))
+            _check_cloud(counts, options, note, is_guided=bool(guides))
             if sinks.mask is not None:
                 _copy(classes, sinks.mask)
             journey = translate_scene(
                 target,
                 sinks.out,
                 translator,
-                aids=_aids(scene.select(translator.bands_in), classes, on_progress),
+                aids=_aids(scene.select(translator.bands_in), classes, guides, on_progress),
                 provenance=sinks.provenance,
                 road=road,
                 on_progress=on_progress,
@@ -223,6 +232,8 @@ def _opened(source: Source, options: DecloudOptions) -> Iterator[Scene]:
         scale=options.scale,
         offset=options.offset,
         level=options.level,
+        sensor=options.sensor,
+        resolution_m=options.resolution_m,
     ) as scene:
         yield scene
 
@@ -289,10 +300,16 @@ def _output_profile(target: Scene, translator: Translator) -> Profile:
     )
 
 
-def _check_cloud(counts: ClassCounts, options: DecloudOptions, note: Callable[[str], None]) -> None:
+def _check_cloud(
+    counts: ClassCounts,
+    options: DecloudOptions,
+    note: Callable[[str], None],
+    *,
+    is_guided: bool,
+) -> None:
     if counts.mask_share == 0:
         note("no cloud was found: the output is the input")
-    if counts.mask_share > options.max_cloud:
+    if counts.mask_share > options.max_cloud and not is_guided:
         raise OptionError(
             f"{counts.mask_share:.1%} of the scene is cloud, shadow or their margin",
             f"a model that sees this date alone draws at most {options.max_cloud:.0%}",
@@ -300,17 +317,17 @@ def _check_cloud(counts: ClassCounts, options: DecloudOptions, note: Callable[[s
         )
 
 
-def _aids(seen: Scene, classes: Scene, on_progress: Listener) -> Aids:
-    """The mask, and the fill under it."""
+def _aids(seen: Scene, classes: Scene, guides: Mapping[str, Scene], on_progress: Listener) -> Aids:
+    """The mask, the fill under it, and what else the model looks at."""
     mask = ClassMask(classes, seen)
     fill = Fill.build(seen, mask, on_progress=on_progress)
-    if fill.is_empty:
+    if fill.is_empty and not guides:
         raise InputError(
             "the scene has no clear pixel",
             "what is under a cloud is drawn from what is clear around it",
             "choose a clearer date, or another --mask",
         )
-    return Aids(mask, fill)
+    return Aids(mask, fill, guides)
 
 
 def _road(scene: Scene, translator: Translator, options: DecloudOptions) -> Road:

@@ -10,13 +10,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from geodecloud.errors import GridError, OptionError, OutputError
+from geodecloud.errors import OptionError, OutputError
 from geodecloud.geo.canvas import Canvas
 from geodecloud.geo.chips import ChipStore, mosaic_chips
 from geodecloud.geo.manifest import MANIFEST
 from geodecloud.geo.plausible import check_radiometry
 from geodecloud.geo.raster import RasterSink, open_scene
 from geodecloud.geo.scene import Scene
+from geodecloud.guides import open_guide
 from geodecloud.models import load_translator
 from geodecloud.pipeline import Aids, Road, translate_scene
 from geodecloud.progress import Listener, silent
@@ -34,7 +35,7 @@ class TranslateOptions:
         model: the name of a model, the path of a package, or a translator.
         direction: of models with two, such as "BtoA"; None takes the first.
         mask: where a cloud-removing model answers; see ``DecloudOptions``.
-        extra: further inputs that the model wants, by name ("sar"): rasters on the scene's grid.
+        extra: further inputs that the model wants, by name ("sar"): rasters on any grid.
         bands, scale, offset, level: what the stored numbers are, where the file does not say.
         tile_size_px, batch_size, device: how it is computed; see ``Road``.
         overwrite: replace what exists.
@@ -283,16 +284,8 @@ def _clear(
 
 @contextmanager
 def _extra(paths: Mapping[str, Path], scene: Scene) -> Iterator[Mapping[str, Scene]]:
-    """Further inputs, open; each lies on the scene's grid."""
+    """Further inputs, open, on the scene's grid."""
     with ExitStack() as stack:
-        found: dict[str, Scene] = {}
-        for name, path in paths.items():
-            found[name] = opened = open_scene(path)
-            stack.callback(opened.close)
-            if opened.geobox != scene.geobox:
-                raise GridError(
-                    f"{path} lies on another grid than the scene",
-                    f"{name!r} is read pixel by pixel beside it",
-                    "warp it to the scene's grid",
-                )
-        yield found
+        yield {
+            name: stack.enter_context(open_guide(name, path, scene)) for name, path in paths.items()
+        }

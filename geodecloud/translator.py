@@ -97,3 +97,8 @@ class Translator(Protocol):
     def __call__(self, request: Request) -> Answer:
         """Answer a request of B tiles of one shape, sides multiples of ``stride_px``."""
         ...
+
+
+def wants(translator: Translator, name: str) -> bool:
+    """Say whether a translator looks at an input of this name, such as "sar"."""
+    return name in getattr(translator, "inputs", ())

@@ -30,6 +30,7 @@ ROOMS = {
     "sky": "errors progress",
     "translator": "errors",
     "paste": "errors geo translator",
+    "guides": "errors geo translator",
     "pipeline": "errors progress geo sky translator paste",
     # three that stand beside the road
     "metrics": "errors geo",
@@ -44,8 +45,8 @@ ROOMS = {
     "split_table": f"{HALL} learn",
     "packing": f"{HALL} learn split_table",
     "datasets": f"{HALL} learn packing",
-    "tasks": f"{HALL} run learn metrics picture compare mask_grammar masking models",
-    "translating": f"{HALL} models tasks",
+    "tasks": f"{HALL} guides run learn metrics picture compare mask_grammar masking models",
+    "translating": f"{HALL} guides models tasks",
     "batch": f"{HALL} run learn metrics picture compare masking models tasks",
     "accessor": f"{HALL} run learn metrics picture compare masking models tasks batch",
     "cli": f"{HALL} run learn metrics picture compare masking clouding models datasets tasks "

@@ -25,6 +25,7 @@ from geodecloud.geo.plausible import check_radiometry
 from geodecloud.geo.profile import Profile, profile_of
 from geodecloud.geo.radiometry import Overrides
 from geodecloud.geo.scene import shape_of
+from geodecloud.geo.sensor_file import read_sensor
 from geodecloud.geo.sensors import Sensor
 from geodecloud.geo.stacking import Closing, RasterStack, shown
 from geodecloud.geo.tiling import Window
@@ -103,7 +104,7 @@ def open_scene(
     scale: float | None = None,
     offset: float | None = None,
     level: str | None = None,
-    sensor: Sensor | None = None,
+    sensor: Sensor | Source | None = None,
     resolution_m: float | None = None,
 ) -> RasterScene | RasterStack:
     """Return a raster file, several files of one ground, or a product, as a scene.
@@ -119,7 +120,8 @@ def open_scene(
         scale: value = (dn + offset) * scale; else the file's metadata is asked.
         offset: added to each stored number, such as -1000; else the file's metadata is asked.
         level: product level, "L1C" or "L2A"; else the file's metadata and name are asked.
-        sensor: all of that at once, instead of the metadata and ``bands``.
+        sensor: all of that at once, instead of the metadata and ``bands``: a sensor, or the TOML
+            file that describes it.
         resolution_m: pixel size of the scene; None takes that of the finest file.
 
     Raises:
@@ -128,6 +130,8 @@ def open_scene(
         GridError: the files do not show the same ground.
         RadiometryError: radar that is not calibrated, or metadata that are no numbers.
     """
+    if sensor is not None and not isinstance(sensor, Sensor):
+        sensor = read_sensor(sensor)
     asked = Overrides(None if bands is None else tuple(bands), scale, offset, level, sensor)
     with ExitStack() as stack:
         layers = find_layers(source, asked, resolution_m)

@@ -60,6 +60,7 @@ class TorchTranslator:
         self.bands_in, self.bands_out = direction.bands_in, direction.bands_out
         self.resolution_m = resolution_m
         self.stride_px, self.halo_px = direction.stride_px, direction.halo_px
+        self.inputs = direction.inputs
 
     @classmethod
     def of(

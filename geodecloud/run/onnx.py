@@ -76,6 +76,7 @@ class OnnxTranslator:
         self.bands_in, self.bands_out = way.bands_in, way.bands_out
         self.resolution_m = card.resolution_m
         self.stride_px, self.halo_px = way.stride_px, way.halo_px
+        self.inputs = way.inputs
 
     def __call__(self, request: Request) -> Answer:
         """Answer a request of B tiles, sides multiples of ``stride_px``."""

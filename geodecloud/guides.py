@@ -1,0 +1,80 @@
+"""What helps a model beside the scene, such as radar: on any grid, read on the scene's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from os import PathLike
+
+from geodecloud.errors import BandError, OptionError
+from geodecloud.geo.radiometry import SENTINEL1
+from geodecloud.geo.raster import open_scene
+from geodecloud.geo.scene import Scene
+from geodecloud.geo.warped import WarpedScene
+from geodecloud.translator import Translator, wants
+
+Source = str | PathLike[str] | Sequence[str | PathLike[str]]
+
+
+@contextmanager
+def guides_for(
+    translator: Translator, scene: Scene, sar: Source | None, on_note: Callable[[str], None]
+) -> Iterator[Mapping[str, Scene]]:
+    """Give what a translator looks at beside a scene, by name.
+
+    Args:
+        translator: a model that does not look at radar gets none, and a note says so.
+        scene: what is translated.
+        sar: radar of about the same date; see ``open_guide``.
+        on_note: told what the user should know.
+
+    Raises:
+        OptionError: the model looks at radar, and there is none.
+        InputError: the radar cannot be opened, or shows another place.
+    """
+    if sar is None:
+        if wants(translator, "sar"):
+            raise OptionError(
+                f"{translator.name} looks at radar, and there is none",
+                "it needs an image of about the same date",
+                "pass one with --sar (sar=), or choose another model",
+            )
+        yield {}
+        return
+    with open_guide("sar", sar, scene) as radar:
+        if not wants(translator, "sar"):
+            on_note(f"{translator.name} does not look at radar: --sar changes nothing")
+            yield {}
+            return
+        if radar.overlap < 1:
+            on_note(f"the radar covers {radar.overlap:.0%} of the scene")
+        yield {"sar": radar}
+
+
+@contextmanager
+def open_guide(name: str, source: Source, scene: Scene) -> Iterator[WarpedScene]:
+    """Give a further input of a model, on the grid of the scene that it helps with.
+
+    Args:
+        name: what it is; "sar" has bands VV, VH in decibels, in this order, or one of them. An
+            8-bit picture of radar is taken as it is.
+        source: a file, a folder, or a list of files; on any grid.
+        scene: whose grid it is read on, by windows.
+
+    Raises:
+        InputError: it cannot be opened.
+        BandError: it is no radar, and is to be.
+        GridError: it does not lie on the scene.
+    """
+    with open_scene(source) as opened:
+        guide: Scene = opened
+        if name == "sar" and opened.sensor.unit != "display":
+            bands = [band for band in SENTINEL1 if band in opened.sensor.band_names]
+            if not bands:
+                raise BandError(
+                    f"{source} has bands {', '.join(opened.sensor.band_names)}",
+                    f"radar has {', '.join(SENTINEL1)}",
+                    "describe its bands as VV and VH, or name other files",
+                )
+            guide = opened.select(bands)
+        yield WarpedScene(guide, scene.geobox)
