@@ -7,16 +7,10 @@ from typing import Any
 
 from geodecloud.run.package import Direction, ModelCard
 
-TITLES = {
-    "psnr": "PSNR of the model, dB",
-    "psnr_fill": "of the fill, dB",
-    "psnr_identity": "of the input, dB",
-    "ssim": "SSIM",
-    "sam": "SAM",
-    "mae": "MAE",
-    "values": "values",
-}
-"""Columns of the table of figures; others are named as they are."""
+FIGURES = {"psnr": "PSNR, dB", "ssim": "SSIM", "mae": "MAE", "sam": "SAM, degrees"}
+"""Figures with a table of their own; ``<figure>_<method>`` is that of a naive answer."""
+
+METHODS = {"": "this model", "identity": "the input as it is", "fill": "the fill"}
 
 TASKS = {
     "cloud-removal": "It draws what lies under clouds and their shadows. Pixels outside the mask "
@@ -81,19 +75,46 @@ def _way(way: Direction) -> tuple[str, ...]:
 
 
 def _figures(card: ModelCard) -> Iterator[str]:
-    rows = {name: _flat(value) for name, value in card.metrics.items() if isinstance(value, dict)}
-    alone = {name: value for name, value in card.metrics.items() if not isinstance(value, dict)}
-    if not card.metrics:
+    rows = dict(_rows(card.metrics))
+    if not rows:
         yield "None were computed when the model was saved."
-    if rows:
-        yield "On places that were held out, by region, beside what needs no training:"
-        columns = list(dict.fromkeys(key for row in rows.values() for key in row))
-        yield _table(
-            ("region", *(TITLES.get(key, key.replace("_", " ")) for key in columns)),
-            [(name, *(_number(row.get(key)) for key in columns)) for name, row in rows.items()],
-        )
+        return
+    yield "On places that were held out, beside what needs no training:"
+    shown = {"values", "data_range"}
+    for figure, title in FIGURES.items():
+        keys = [key for key in _keys(rows) if key.split("_")[0] == figure]
+        if keys:
+            methods = (key[len(figure) + 1 :] for key in keys)
+            yield _grid(rows, (title, *(METHODS.get(name, name) for name in methods)), keys)
+            shown |= set(keys)
+    if rest := [key for key in _keys(rows) if key not in shown]:
+        yield _grid(rows, ("figure", *(key.replace("_", " ") for key in rest)), rest)
+
+
+def _rows(metrics: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, dict[str, float]]]:
+    """Figures by region, regions of a direction under both names; those of none come first."""
+    alone = {key: value for key, value in metrics.items() if not isinstance(value, Mapping)}
     if alone:
-        yield _table(("figure", "value"), [(k, _number(value)) for k, value in alone.items()])
+        yield above.strip() or "whole", alone
+    for name, inner in metrics.items():
+        if isinstance(inner, Mapping):
+            yield from _rows(inner, f"{above} {name}")
+
+
+def _keys(rows: Mapping[str, Mapping[str, float]]) -> list[str]:
+    return list(dict.fromkeys(key for row in rows.values() for key in row))
+
+
+def _grid(rows: Mapping[str, Mapping[str, float]], head: Sequence[str], keys: Sequence[str]) -> str:
+    """The rows that have any of these figures."""
+    return _table(
+        head,
+        [
+            (name, *(_number(row.get(key)) for key in keys))
+            for name, row in rows.items()
+            if not set(keys).isdisjoint(row)
+        ],
+    )
 
 
 def _data(training: Mapping[str, Any], attribution: Sequence[str]) -> Iterator[str]:
@@ -127,14 +148,6 @@ def _use(card: ModelCard) -> Iterator[str]:
     yield f"    geodecloud {verb} scene.tif out.tif --model {card.name}{option}"
     yield "or in Python"
     yield f'    geodecloud.from_model("{card.name}").predict("scene.tif", output="out.tif")'
-
-
-def _flat(figures: Mapping[str, Any]) -> dict[str, float]:
-    flat: dict[str, float] = {}
-    for name, value in figures.items():
-        inner = value.items() if isinstance(value, Mapping) else [(None, value)]
-        flat |= {name if key is None else f"{name} {key}": number for key, number in inner}
-    return flat
 
 
 def _number(value: Any) -> str:
