@@ -110,18 +110,18 @@ def _with_data(
         kind = "CloudRemoval" if card.task == "cloud-removal" else inferred_type(packed)
     every = np.arange(len(packed))
     valid = every if fold is None else split(packed, fold=fold)[1]
-    return from_model(name, ChipData(packed, kind, every, valid))
+    return from_model(name, ChipData(packed, kind, every, valid, chip_size=packed.size_px))
 
 
 def _as_text(result: dict[str, Any]) -> str:
-    range_, unit = result["data_range"], result["unit"]
-    seams = "  ".join(f"{way} {seam:.3f}" for way, seam in result.get("seam_index", {}).items())
-    fids = "  ".join(f"{way} {distance:.2f}" for way, distance in result.get("fid", {}).items())
-    return "\n".join(
-        [
-            *table(result["regions"], tuple(DIGITS)),
-            f"{result['n_windows']} windows, data range {range_:g} ({unit}), valid pixels alone",
-            *([f"seam index: {seams}"] if seams else []),
-            *([f"FID: {fids}"] if fids else []),
-        ]
+    lines = table(result["regions"], tuple(DIGITS))
+    lines.append(
+        f"{result['n_windows']} windows, data range {result['data_range']:g} ({result['unit']}), "
+        "valid pixels alone"
     )
+    for key, title, digits in (("seam_index", "seam index", 3), ("fid", "FID", 2)):
+        found = {way: figure for way, figure in result.get(key, {}).items() if figure is not None}
+        if found:
+            shown = "  ".join(f"{way} {figure:.{digits}f}" for way, figure in found.items())
+            lines.append(f"{title}: {shown}")
+    return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,7 @@ def assess(
 
     ``regions``: those of ``evaluate``, real pairs under "pairs_..."; where nothing is paired, what
     the model's own ``compute_metrics`` says. ``seam_index`` and, with feature weights, ``fid``: by
-    direction.
+    direction; None where there is nothing to measure, as in windows of a single tile.
 
     Args:
         model: with data.
@@ -65,12 +66,13 @@ def assess(
     ways = {name: _answerer(model, name) for name in model.directions}
     if data.dataset_type != "GAN":  # out of nothing comes no tile of a scene
         result["seam_index"] = {
-            name: seam_index_of(answer, windows(), **_reach(model, name))
+            name: _known(seam_index_of(answer, windows(), **_reach(model, name)))
             for name, answer in ways.items()
         }
     if features is not None:
         result["fid"] = {
-            name: _fid(features, model, name, answer, windows) for name, answer in ways.items()
+            name: _known(_fid(features, model, name, answer, windows))
+            for name, answer in ways.items()
         }
     return result
 
@@ -91,6 +93,11 @@ def _fid(
         (show(batch[real]) for batch in windows()),
         (show(answer(batch)) for batch in windows()),
     )
+
+
+def _known(figure: float) -> float | None:
+    """None for what could not be measured: JSON knows no NaN."""
+    return figure if math.isfinite(figure) else None
 
 
 def _picture(values: Tensor, bands: Sequence[str], limits: Normalization) -> Tensor:
