@@ -70,7 +70,7 @@ SIZES = (Size(2, 0.06, 0.30), Size(4, 0.045, 0.18), Size(8, 0.035, 0.08), Size(1
 AROUND_PX = 64
 SCENE_WEIGHT = 0.1  # the scene's mean counts as this part of the surroundings
 GROUND_FREE, GROUND_GAIN = 0.01, 4.0
-FRINGE_PX = 24
+FRINGE_PX, NARROW_FRINGE_PX, LARGE_PX = 24, 8, 4  # roofs are small, their yards no fringe
 FRINGE_OVER, FRINGE_LOWEST, FRINGE_HIGHEST = 0.04, 0.03, 0.09
 THICK = 0.16
 GAP_PX = 4
@@ -207,21 +207,26 @@ class SpectralDetector:
         white = _whiteness(bands)
         smooth = opened(white, valid, 1)
         by_size = [opened(white, valid, self._px(size.radius_px)) for size in SIZES]
-        cloud = np.zeros(valid.shape, bool)
+        core = np.zeros(valid.shape, bool)
         for size, level in zip(SIZES, by_size, strict=True):
-            cloud |= level > size.highest * LEVELS
-        open_ground = valid & ~dilate(cloud, self._disk(FRINGE_PX))
+            core |= level > size.highest * LEVELS
+        open_ground = valid & ~dilate(core, self._disk(FRINGE_PX))
         ground = self._ground_around(smooth, open_ground)
         excess = GROUND_GAIN * np.maximum(ground - np.float32(GROUND_FREE * LEVELS), 0)
+        large = np.zeros(valid.shape, bool)
         for size, level in zip(SIZES, by_size, strict=True):
             low, high = size.lowest * LEVELS, size.highest * LEVELS
-            cloud |= level > np.minimum(excess + np.float32(low), np.float32(high))
+            white_enough = level > np.minimum(excess + np.float32(low), np.float32(high))
+            core |= white_enough
+            if size.radius_px >= LARGE_PX:
+                large |= white_enough
         over = np.clip(
             ground + np.float32(FRINGE_OVER * LEVELS),
             np.float32(FRINGE_LOWEST * LEVELS),
             np.float32(FRINGE_HIGHEST * LEVELS),
         )
-        cloud |= (smooth > over) & dilate(cloud, self._disk(FRINGE_PX))
+        near = dilate(core, self._disk(NARROW_FRINGE_PX)) | dilate(large, self._disk(FRINGE_PX))
+        cloud = core | ((smooth > over) & near)
         return cloud & valid, smooth > THICK * LEVELS
 
     def _ground_around(self, smooth: Levels, open_ground: Flags) -> Floats:
