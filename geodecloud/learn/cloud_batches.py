@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -98,9 +98,28 @@ class CloudBatches:
         target, valid = read(packed, "target", samples, ways, device)
         level = level_of(packed, samples)
         bands = packed.sides["target"].bands
-        pixels, lost, classes = cloud_over(target, bands, level > 0, random)
+        pixels, lost, classes = self._clouded(target, bands, level > 0, random)
         windows = _covered((pixels, target, valid), lost, classes, random)
         return {**windows, "level": (level if is_whole else _hidden(level, random)).to(device)}
+
+    def _clouded(
+        self, target: Tensor, bands: Sequence[str], is_toa: Tensor, random: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return cloud_over(target, bands, is_toa, random)
+
+
+class OneSkyBatches(CloudBatches):
+    """The same sky over every chip: to repeat trainings whose noise has one seed."""
+
+    def _clouded(
+        self, target: Tensor, bands: Sequence[str], is_toa: Tensor, random: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        each = [
+            cloud_over(target[i : i + 1], bands, is_toa[i : i + 1], generator_of(0, 0))
+            for i in range(len(target))
+        ]
+        pixels, lost, classes = (torch.cat(parts) for parts in zip(*each, strict=True))
+        return pixels, lost, classes
 
 
 def real_windows(

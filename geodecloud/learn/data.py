@@ -16,7 +16,7 @@ from torch import Tensor
 
 from geodecloud.errors import DataError, OptionError
 from geodecloud.learn.batches import MOST_SKIES, Dealer, generator_of
-from geodecloud.learn.cloud_batches import CloudBatches
+from geodecloud.learn.cloud_batches import CloudBatches, OneSkyBatches
 from geodecloud.learn.dataset_types import DATASET_TYPES, refuse_unsuited, sides_of
 from geodecloud.learn.normalization import Normalization
 from geodecloud.learn.packed import GUIDES, PackedChips, Side
@@ -60,6 +60,7 @@ class ChipData:
             any of the eight ways. Values are never changed unasked.
         rgb_bands: what figures show as red, green and blue.
         norm_pct: share of the training part that the normalisation is taken from.
+        one_sky: put the same sky over every chip of CloudRemoval: to repeat trainings that did so.
     """
 
     packed: PackedChips
@@ -76,6 +77,7 @@ class ChipData:
     transforms: tuple[Transform | None, Transform | None] | bool | None = None
     rgb_bands: Sequence[str] | None = None
     norm_pct: float = 1.0
+    one_sky: bool = False
 
     def __post_init__(self) -> None:
         """Check the parts and take the normalisation from the training part."""
@@ -221,7 +223,9 @@ class ChipData:
         train: Any = [int(sample) for sample in self.train[:LISTED]]
         if len(self.train) > LISTED:
             train = hashlib.sha256(np.asarray(self.train, "<i8").tobytes()).hexdigest()
-        changed = {} if self.transforms is None else {"transforms": _named(self.transforms)}
+        changed: dict[str, Any] = {"one_sky": True} if self.one_sky else {}
+        if self.transforms is not None:
+            changed["transforms"] = _named(self.transforms)
         return {
             "dataset_type": self.dataset_type,
             "chip_size": self.chip_size,
@@ -238,7 +242,8 @@ class ChipData:
 
     def _dealer(self, samples: Samples, seed: int, part: int | None) -> Dealer:
         """Batches of a part: 0 training, 1 validation, None as they are."""
-        dealer = DATASET_TYPES[self.dataset_type](
+        make = OneSkyBatches if self.one_sky else DATASET_TYPES[self.dataset_type]
+        dealer = make(
             self.packed,
             samples,
             chip_size=self.chip_size,

@@ -35,7 +35,8 @@ def new_direction(
         is_correction: the answer is a correction of the fill under a mask.
     """
     source, target = (data.sides[side] for side in sides)
-    seen, drawn = (data.normalization[side] for side in sides)
+    # what is clouded on the fly has no source of its own
+    seen, drawn = (data.normalization.get(side, data.normalization["target"]) for side in sides)
     limits = {"low": drawn.low, "high": drawn.high}
     if not is_correction:
         limits = {"low": seen.low, "high": seen.high, "low_out": drawn.low, "high_out": drawn.high}

@@ -111,7 +111,8 @@ class Keeper:
             raise OptionError(
                 f"monitor {monitor!r}", f"a row has {', '.join(row)}", "choose one of them"
             )
-        if monitor in row and row[monitor] < state.best.get(monitor, math.inf):
+        is_better = monitor in row and row[monitor] < state.best.get(monitor, math.inf)
+        if is_better or self._plan.keep == "last":
             state.keep_best(row)
         if self._out is not None and self._plan.keep_epochs:
             state.save_epoch(self._out)

@@ -139,6 +139,7 @@ class Model:
         devices: int = 1,
         steps_per_epoch: int | None = None,
         checkpoint_seconds: float = 120.0,
+        keep: Literal["best", "last"] = "best",
         listener: Listener = silent,
     ) -> History:
         """Train and return a table row for each epoch; the best epoch's weights stay.
@@ -162,6 +163,7 @@ class Model:
             devices: how many share each batch.
             steps_per_epoch: None takes as many as show the training part once.
             checkpoint_seconds: time between saved states.
+            keep: the weights of which epoch stay.
             listener: told every few steps.
 
         Raises:
@@ -187,6 +189,7 @@ class Model:
             monitor=monitor,
             seed=self.data.seed,
             checkpoint_seconds=checkpoint_seconds,
+            keep=keep,
             keep_epochs=checkpoint == "all",
             tensorboard=tensorboard,
         )

@@ -107,6 +107,7 @@ class Plan:
         tensorboard: write the losses as TensorBoard's events beside the states.
         patience: epochs without a better validation before the run ends early; 0 for never.
         monitor: the value of the validation that is to fall.
+        keep: "best" ends with the averages of the best epoch, "last" with those of the last.
     """
 
     epochs: int
@@ -124,6 +125,7 @@ class Plan:
     tensorboard: bool = False
     patience: int = 0
     monitor: str = "valid_loss"
+    keep: str = "best"
 
     def __post_init__(self) -> None:
         """Refuse plans that cannot be followed."""
@@ -139,6 +141,8 @@ class Plan:
                 "it is off, or bf16 (True), or fp16",
                 "choose one of them",
             )
+        if self.keep not in ("best", "last"):
+            raise OptionError(f"keep {self.keep!r}", "it is best or last", "choose one of them")
         for name in ("epochs", "steps_per_epoch", "lr", "devices"):
             if not 0 < getattr(self, name) < math.inf:
                 raise OptionError(
@@ -168,7 +172,7 @@ class Plan:
 
 LOOSE = (
     *("device", "devices", "mixed_precision"),
-    *("checkpoint_seconds", "keep_epochs", "tensorboard"),
+    *("checkpoint_seconds", "keep", "keep_epochs", "tensorboard"),
 )
 """Of a plan, what may change when a run goes on."""
 

@@ -21,6 +21,7 @@ from geodecloud.errors import DataError, GeodecloudError, OptionError
 from geodecloud.learn.data import ChipData, split
 from geodecloud.learn.models import MODELS, Model
 from geodecloud.learn.packed import PackedChips
+from geodecloud.learn.splitting import split_chips
 from geodecloud.progress import Cancelled, Listener, Progress, silent
 
 Options = Mapping[str, Any]
@@ -106,9 +107,12 @@ class Recipe:
                 f"recipe {self.name} wants {', '.join(wanted)}",
                 f"pack with --bands {','.join(wanted)}",
             )
-        options = {key: value for key, value in self.data.items() if key != "bands"}
+        options = {k: v for k, v in self.data.items() if k not in ("bands", "split_by")}
         parts = {key: options[key] for key in ("val_split_pct", "seed") if key in options}
-        train, valid = split(packed, fold=fold, **parts)
+        if self.data.get("split_by") == "chip":
+            train, valid = split_chips(packed, **parts)
+        else:
+            train, valid = split(packed, fold=fold, **parts)
         return ChipData(packed, train=train, valid=valid, **options)
 
     def make(self, data: ChipData) -> Model:
