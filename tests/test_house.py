@@ -41,16 +41,19 @@ ROOMS = {
     "masking": f"{HALL} run mask_grammar",
     "learn": f"{HALL} metrics picture {KEPT} masking",
     "clouding": f"{HALL} masking",
+    "chipping": f"{HALL} masking",
     "models": f"{HALL} run learn",
+    "dates": f"{HALL} masking",
+    "options": f"{HALL} run mask_grammar masking models",
     "split_table": f"{HALL} learn",
     "packing": f"{HALL} learn split_table",
     "datasets": f"{HALL} learn packing",
-    "tasks": f"{HALL} guides run learn metrics picture compare mask_grammar masking models",
+    "tasks": f"{HALL} guides dates options run learn metrics picture compare masking models",
     "translating": f"{HALL} guides models tasks",
     "batch": f"{HALL} run learn metrics picture compare masking models tasks",
     "accessor": f"{HALL} run learn metrics picture compare masking models tasks batch",
-    "cli": f"{HALL} run learn metrics picture compare masking clouding models datasets tasks "
-    "translating batch",
+    "cli": f"{HALL} run learn metrics picture compare masking clouding chipping models datasets "
+    "options tasks translating batch",
     "__main__": "cli",
 }
 FACE = "__init__"  # lazy names of every room

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from geodecloud.cli.progress import Reporter, progress_option
-
-if TYPE_CHECKING:
-    from geodecloud.progress import Progress
 
 FILE = click.Path(path_type=Path)
 
@@ -28,50 +24,31 @@ FILE = click.Path(path_type=Path)
     help="Pixels that neighbours share.",
 )  # fmt: skip
 @click.option("--bands", help="Names of the scenes' bands in order, such as B02,B03,B04,B08.")
+@click.option("--sensor", type=FILE, help="A TOML file that says what the numbers mean.")
+@click.option("--resolution", "resolution_m", type=float, help="Pixel size in metres.  [finest]")
+@click.option("--aoi", type=FILE, help="Polygons (GeoJSON, GeoPackage) outside of which is nodata.")
+@click.option("--pairs", is_flag=True, help="Cut a source and a target into images/ and images2/.")
+@click.option(
+    "--min-valid", type=float, help="Leave out chips with a smaller share of valid pixels."
+)
+@click.option("--max-cloud", type=float, help="Leave out chips with a larger share of cloud.")
 @click.option("--overwrite", is_flag=True, help="Replace the chips of another cut.")
 @progress_option
 @click.pass_obj
-def chip(
-    reporter: Reporter,
-    scenes: tuple[Path, ...],
-    chips: Path,
-    size_px: int,
-    overlap_px: int,
-    bands: str | None,
-    overwrite: bool,
-) -> None:
+def chip(reporter: Reporter, /, scenes: tuple[Path, ...], chips: Path, **options: Any) -> None:
     """Cut each SCENE into georeferenced GeoTIFFs in the folder CHIPS, with a manifest.
 
     All chips are of one size and lie inside the scene; smaller scenes are padded by reflection.
     Several scenes get a folder each inside CHIPS. A run that was stopped goes on where it was.
     """
-    from geodecloud.geo.chips import ChipStore
-    from geodecloud.geo.raster import open_scene
+    from geodecloud.chipping import ChipOptions, chip
 
+    chosen = {name: value for name, value in options.items() if value is not None}
+    if "bands" in chosen:
+        chosen["bands"] = tuple(name.strip() for name in chosen["bands"].split(","))
     reporter.open("chip", device="cpu", model="none")
-    names = _folder_names(scenes)
-    wanted = None if bands is None else [name.strip() for name in bands.split(",")]
-    n_chips = 0
-    for path, name in zip(scenes, names, strict=True):
-
-        def tell(progress: Progress, name: str = name) -> None:
-            reporter(replace(progress, message=f"{progress.message} of {name}"))
-
-        with open_scene(path, bands=wanted) as scene:
-            store = ChipStore.cut(
-                scene,
-                chips if len(scenes) == 1 else chips / name,
-                name=name,
-                size_px=size_px,
-                overlap_px=overlap_px,
-                overwrite=overwrite,
-                on_progress=tell,
-            )
-        n_chips += len(store)
-    reporter.close(
-        {"chips": str(chips), "scenes": names, "n_chips": n_chips},
-        f"{n_chips} chips of {size_px} px out of {', '.join(names)}: {chips}",
-    )
+    result = chip(scenes, chips, ChipOptions(**chosen), on_note=reporter.note, on_progress=reporter)
+    reporter.close(result.to_json(), result.summary())
 
 
 @click.command()
@@ -94,20 +71,3 @@ def mosaic(
     reporter.open("mosaic", device="cpu", model="none")
     mosaic_chips(chips, out, nodata=nodata, overwrite=overwrite, on_progress=reporter)
     reporter.close({"output": str(out)}, f"scene: {out}")
-
-
-def _folder_names(scenes: tuple[Path, ...]) -> list[str]:
-    """A name for each scene; they become folders side by side."""
-    from geodecloud.errors import OptionError
-    from geodecloud.geo.manifest import slug
-
-    names = [slug(path.name if path.is_dir() else path.stem) for path in scenes]
-    for name, path in zip(names, scenes, strict=True):
-        first = scenes[names.index(name)]
-        if first != path:
-            raise OptionError(
-                f"{first} and {path} are both named {name}",
-                "each scene has a folder of its name",
-                "cut them one by one into folders of their own",
-            )
-    return names

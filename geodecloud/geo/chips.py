@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from geodecloud.errors import InputError, OutputError
+from geodecloud.geo.choosing import Choice, Reason
 from geodecloud.geo.loose import LooseChips
 from geodecloud.geo.manifest import MANIFEST, ChipRecord, Manifest, file_names, named, slug
 from geodecloud.geo.mosaic import Mosaic
@@ -28,6 +30,8 @@ from geodecloud.geo.tiling import Tile, Tiling, Window
 from geodecloud.progress import Listener, Progress, silent
 
 Flags = npt.NDArray[np.bool_]
+
+ALL = Choice()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,7 @@ class ChipStore(Sequence[Chip]):
         return cls(Path(folder), Manifest.read_from(Path(folder)))
 
     @classmethod
-    def cut(
+    def cut(  # noqa: PLR0913 - all but two by name, and each has its usual value
         cls,
         scene: Scene,
         folder: str | Path,
@@ -140,6 +144,7 @@ class ChipStore(Sequence[Chip]):
         name: str | None = None,
         size_px: int = 64,
         overlap_px: int = 0,
+        choice: Choice = ALL,
         overwrite: bool = False,
         on_progress: Listener = silent,
     ) -> Self:
@@ -154,6 +159,7 @@ class ChipStore(Sequence[Chip]):
             name: of the scene; None takes that of its file.
             size_px: side of a chip.
             overlap_px: shared with the neighbour.
+            choice: which chips are kept.
             overwrite: replace the chips of another scene, or of another cut.
             on_progress: told after each chip; raises ``Cancelled`` to stop.
 
@@ -172,15 +178,23 @@ class ChipStore(Sequence[Chip]):
             overlap_px=overlap_px,
             sensor=scene.sensor,
             profile=profile_of(scene),
+            min_valid=choice.min_valid,
+            max_cloud=choice.max_cloud,
         )
         files = file_names(draft.scene, tiling)
-        records = []
+        records, skipped = [], Counter[Reason]()
         with alone(folder):
             _clear(folder, draft, set(files), overwrite)
             for chip, file in zip(cut_scene(scene, tiling), files, strict=True):
-                records.append(ChipRecord.of(chip.tile, file, _keep(folder / file, chip, draft)))
-                on_progress(Progress(len(records), len(files), "chips"))
-            manifest = Manifest(**dict(draft), chips=tuple(records))
+                if reason := choice.refuses(chip.tile.read, chip.valid, tiling.shape):
+                    skipped[reason] += 1
+                    (folder / file).unlink(missing_ok=True)
+                else:
+                    sha256 = _keep(folder / file, chip, draft)
+                    records.append(ChipRecord.of(chip.tile, file, sha256))
+                on_progress(Progress(len(records) + skipped.total(), len(files), "chips"))
+            about = {**dict(draft), "skipped": dict(skipped)}
+            manifest = Manifest(**about, chips=tuple(records))
             os.sync()  # all chips at once, before the manifest that vouches for them
             publish(folder / MANIFEST, manifest.dumped(), overwrite=True)
         return cls(folder, manifest)

@@ -19,9 +19,11 @@ from geodecloud.geo.tiling import Tile, Tiling, Window
 
 MANIFEST = "manifest.json"
 MAX_BYTES = 1 << 28  # a million chips
+MAX_SKIPPED = 1_000_000
 
 Natural = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1, le=1 << 31)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class ChipRecord(BaseModel):
@@ -48,7 +50,8 @@ class Manifest(BaseModel):
 
     Version 1: ``scene`` is a name; ``crs`` is WKT, or null; ``transform`` has the six numbers of
     the affine (x = a col + b row + c, y = d col + e row + f); ``window`` is row, column, height
-    and width in pixels of the scene; ``sha256`` is that of the file. NaN is "NaN".
+    and width in pixels of the scene; ``sha256`` is that of the file. NaN is "NaN". ``skipped``
+    counts the tiles that were left out by ``min_valid`` ("nodata") and ``max_cloud`` ("cloud").
     """
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
@@ -63,6 +66,11 @@ class Manifest(BaseModel):
     overlap_px: Natural
     sensor: Sensor
     profile: Profile
+    min_valid: Share = 0.0
+    max_cloud: Share = 1.0
+    skipped: dict[Literal["nodata", "cloud"], Annotated[int, Field(ge=0, le=MAX_SKIPPED)]] = Field(
+        default_factory=dict
+    )
     chips: tuple[ChipRecord, ...]
 
     @model_validator(mode="after")
@@ -73,13 +81,15 @@ class Manifest(BaseModel):
         if len(self.sensor.bands) != self.profile.n_bands:
             raise ValueError(f"{len(self.sensor.bands)} bands, {self.profile.n_bands} stored")
         # before the tiling is made: a forged shape would blow it up
-        if self.shape[0] * self.shape[1] > len(self.chips) * self.size_px**2:
-            raise ValueError(f"{len(self.chips)} chips do not cover {self.shape} px")
+        n_skipped = sum(self.skipped.values())
+        n_tiles = len(self.chips) + n_skipped
+        if self.shape[0] * self.shape[1] > n_tiles * self.size_px**2:
+            raise ValueError(f"{n_tiles} chips do not cover {self.shape} px")
         tiles = {(tile.row, tile.col): tile.read for tile in self.tiling}
         for chip in self.chips:
             if tiles.pop((chip.row, chip.col), None) != Window(*chip.window):
                 raise ValueError(f"{chip.file} is not a tile of the scene, or one twice")
-        if tiles or len({chip.file for chip in self.chips}) < len(self.chips):
+        if len(tiles) != n_skipped or len({c.file for c in self.chips}) < len(self.chips):
             raise ValueError(f"{len(tiles)} tiles have no chip, or two have one file")
         return self
 

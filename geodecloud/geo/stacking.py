@@ -17,8 +17,7 @@ from geodecloud.geo.backscatter import in_decibels, is_backscatter
 from geodecloud.geo.masks import pixel_size_m
 from geodecloud.geo.radiometry import stacked
 from geodecloud.geo.scene import Scene, StackedScene, shape_of
-from geodecloud.geo.sensors import CLASS_BANDS
-from geodecloud.geo.warped import WarpedScene
+from geodecloud.geo.warped import on_grid
 
 
 class Closing(ABC):
@@ -87,14 +86,7 @@ def shown(files: Sequence[OpenFile], resolution_m: float | None = None) -> list[
             guard.check_one_grid(paths, (geobox, file.geobox))
     if resolution_m is not None:
         geobox = _with_pixels_of(geobox, resolution_m)
-    return [_on_grid(scene, geobox) for scene in scenes]
-
-
-def _on_grid(scene: Scene, geobox: GeoBox) -> Scene:
-    if scene.geobox == geobox:
-        return scene
-    is_class = set(scene.sensor.band_names) <= CLASS_BANDS
-    return WarpedScene(scene, geobox, "nearest" if is_class else "bilinear")
+    return [scene if scene.geobox == geobox else on_grid(scene, geobox) for scene in scenes]
 
 
 def _show_same_ground(one: GeoBox, other: GeoBox) -> bool:

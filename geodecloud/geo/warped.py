@@ -15,8 +15,8 @@ from odc.geo.geobox import GeoBox
 from geodecloud.errors import GridError
 from geodecloud.geo.masks import pixel_size_m
 from geodecloud.geo.profile import Profile, profile_of
-from geodecloud.geo.scene import Scene, shape_of
-from geodecloud.geo.sensors import Sensor
+from geodecloud.geo.scene import Scene, StackedScene, shape_of
+from geodecloud.geo.sensors import CLASS_BANDS, Sensor
 from geodecloud.geo.tiling import Window
 
 Array = npt.NDArray[Any]
@@ -148,6 +148,19 @@ class WarpedScene:
         cols = np.linspace(0, width, OVERLAP_SAMPLES + 1)[1:] - width / OVERLAP_SAMPLES / 2
         is_seen = self._ground.at(rows, cols).lie_in(shape_of(self.scene.geobox))
         return float(np.broadcast_to(is_seen, (OVERLAP_SAMPLES, OVERLAP_SAMPLES)).mean())
+
+
+def on_grid(scene: Scene, geobox: GeoBox) -> Scene:
+    """Return a scene on another grid: classes by the nearest pixel, all else bilinearly.
+
+    Raises:
+        GridError: the scene lies elsewhere, or nobody knows where.
+    """
+    names = scene.sensor.band_names
+    classes = [name for name in names if name in CLASS_BANDS]
+    if classes and len(classes) < len(names):
+        return StackedScene([on_grid(scene.select([name]), geobox) for name in names])
+    return WarpedScene(scene, geobox, "nearest" if classes else "bilinear")
 
 
 class _Places(NamedTuple):

@@ -139,7 +139,8 @@ def test_programs_hear_each_step_as_json(scene, tmp_path, capsys):
     steps = [(event["done"], event["total"]) for event in events if event["event"] == "progress"]
     assert steps == [(i + 1, 6) for i in range(6)]
     assert events[-1] == {
-        "event": "result", "chips": str(tmp_path / "chips"), "scenes": ["scene"], "n_chips": 6,
+        "event": "result", "chips": str(tmp_path / "chips"), "scenes": ["scene"], "size_px": 32,
+        "n_chips": 6, "skipped": {},
     }  # fmt: skip
 
 
