@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TRUE_COLOUR = (("B04", "B03", "B02"), ("red", "green", "blue"))
 TILE_INCHES = 2.2
 DPI = 120
+MOST_TICKS = 20
 
 
 def show_batch(
@@ -123,19 +124,33 @@ def show_prediction(
 
 def plot_losses(rows: Sequence[Mapping[str, float]]) -> Figure:
     """Return a figure of each loss by epoch, its lowest and highest points marked."""
-    figure = _figure(8, 4.5)
+    figure = _figure(9, 5)
     axes = figure.add_subplot()
     epochs = [row["epoch"] for row in rows]
     for name in sorted({name for row in rows for name in row} - {"epoch"}):
         values = np.array([row.get(name, np.nan) for row in rows])
         (line,) = axes.plot(epochs, values, label=name)
-        for place, marker in ((np.nanargmin(values), "v"), (np.nanargmax(values), "^")):
-            axes.plot(epochs[place], values[place], marker, color=line.get_color())
-            axes.annotate(f"{values[place]:.3g}", (epochs[place], values[place]), fontsize=8)
+        # the lowest is said below the line, the highest above it: they rarely meet
+        for place, marker, away in (
+            (np.nanargmin(values), "v", -11),
+            (np.nanargmax(values), "^", 5),
+        ):
+            at, colour = (epochs[place], values[place]), line.get_color()
+            axes.plot(*at, marker, color=colour)
+            axes.annotate(
+                f"{values[place]:.3g}",
+                at,
+                (0, away),
+                textcoords="offset points",
+                fontsize=8,
+                color=colour,
+                ha="center",
+            )
     axes.set_xlabel("epoch")
+    axes.set_xticks(epochs[:: -(-len(epochs) // MOST_TICKS)])
     if all(value > 0 for row in rows for value in row.values()):
         axes.set_yscale("log")
-    axes.legend()
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure
 
 
