@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "decloud": "geodecloud.tasks",
-    "DecloudOptions": "geodecloud.tasks",
+    "DecloudOptions": "geodecloud.options",
     "mask": "geodecloud.masking",
     "MaskOptions": "geodecloud.masking",
     "clouds": "geodecloud.clouding",
@@ -65,11 +65,11 @@ if TYPE_CHECKING:
     from geodecloud.learn.models import from_model as from_model
     from geodecloud.masking import MaskOptions as MaskOptions
     from geodecloud.masking import mask as mask
+    from geodecloud.options import DecloudOptions as DecloudOptions
     from geodecloud.pipeline import Answer as Answer
     from geodecloud.pipeline import Request as Request
     from geodecloud.pipeline import translate_scene as translate_scene
     from geodecloud.sky.sky import Sky as Sky
-    from geodecloud.tasks import DecloudOptions as DecloudOptions
     from geodecloud.tasks import decloud as decloud
     from geodecloud.translating import TranslateOptions as TranslateOptions
     from geodecloud.translating import translate as translate

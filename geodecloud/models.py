@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from geodecloud.errors import ModelError
+from geodecloud.errors import GridError, ModelError
 from geodecloud.geo.masks import pixel_size_m
 from geodecloud.geo.publish import publish, refuse_existing
 from geodecloud.geo.radiometry import OTHERS
@@ -137,6 +137,22 @@ def suits_pixel_size(scene: Scene, resolution_m: float | None) -> bool:
         return True
     size_m = math.sqrt(math.prod(pixel_size_m(scene.geobox)))
     return 0.5 <= size_m / resolution_m <= 2
+
+
+def check_pixel_size(scene: Scene, translator: Translator) -> None:
+    """Refuse a scene whose pixels are of another size than the translator was made for.
+
+    Raises:
+        GridError: they are.
+    """
+    if not suits_pixel_size(scene, translator.resolution_m):
+        size_m = math.sqrt(math.prod(pixel_size_m(scene.geobox)))
+        raise GridError(
+            f"the scene has pixels of {size_m:.3g} m",
+            f"{translator.name} was made for {translator.resolution_m:g} m, and takes half to "
+            "twice of that",
+            "resample the scene, or choose another model",
+        )
 
 
 def _suiting(scene: Scene) -> Path | None:

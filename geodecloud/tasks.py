@@ -6,11 +6,12 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from geodecloud.errors import GridError, InputError, OptionError
+from geodecloud.dates import references_for
+from geodecloud.errors import InputError, OptionError
 from geodecloud.geo.canvas import GENERATED_TAG
 from geodecloud.geo.classing import ClassCounts
 from geodecloud.geo.fill import Fill
@@ -18,17 +19,16 @@ from geodecloud.geo.masks import ClassMask, pixel_size_m
 from geodecloud.geo.plausible import check_radiometry
 from geodecloud.geo.publish import refuse_existing
 from geodecloud.geo.raster import Profile, RasterSink, open_scene, profile_of
+from geodecloud.geo.references import Reference, ReferenceFill
 from geodecloud.geo.scene import Scene, Sink, shape_of
-from geodecloud.geo.sensors import Sensor
 from geodecloud.geo.tiling import Window
 from geodecloud.guides import guides_for
-from geodecloud.mask_grammar import Mask
-from geodecloud.masking import MASK_PROFILE, MaskOptions, class_profile, masked
-from geodecloud.models import DEFAULT_MODEL, load_translator, suits_pixel_size
+from geodecloud.masking import MASK_PROFILE, class_profile, masked
+from geodecloud.models import DEFAULT_MODEL, check_pixel_size, load_translator
+from geodecloud.options import DecloudOptions, DecloudResult
 from geodecloud.paste import PROVENANCE, PROVENANCE_COLOURS
 from geodecloud.pipeline import Aids, Journey, Road, translate_scene
 from geodecloud.progress import Listener, silent
-from geodecloud.run.detectors import Detector
 from geodecloud.translator import Translator
 
 STRIP_PX = 512
@@ -36,107 +36,6 @@ STRIP_PX = 512
 PROVENANCE_PROFILE = class_profile("provenance", PROVENANCE, PROVENANCE_COLOURS, nodata=0)
 
 Source = str | Path | Sequence[str | Path] | Scene
-
-
-@dataclass(frozen=True)
-class DecloudOptions:
-    """How clouds are removed; the defaults suit a Sentinel-2 scene.
-
-    Attributes:
-        model: "fill", the name of a shipped model, the path of a model package, or a translator.
-        mask, detector, dilate_m, specks_m2, holes_m2, shadows: what is to be replaced; see
-            ``MaskOptions``.
-        feather_m: over this distance, inside the mask's rim, the generated fades in.
-        max_cloud: share of masked pixels above which a model that sees this scene alone refuses.
-        keep_bands: write the bands that the model does not know as well, unchanged.
-        sar: radar of about the same date, on any grid, for models that look at it.
-        bands, scale, offset, level: what the stored numbers are, where the file does not say;
-            reflectance is ``(dn + offset) * scale``.
-        sensor: all of that at once: a sensor, or the TOML file that describes it.
-        resolution_m: pixel size of the scene; None takes that of its finest band.
-        halo, tile_size_px, batch_size, device: how it is computed; see ``Road``.
-        provenance, mask_out, compare: further files to write.
-        overwrite: replace files that exist.
-    """
-
-    model: str | Path | Translator = DEFAULT_MODEL
-    mask: Mask = "auto"
-    detector: str | Path | Detector | None = None
-    dilate_m: float | None = None
-    specks_m2: float | None = None
-    holes_m2: float | None = None
-    shadows: bool = True
-    feather_m: float = 30.0
-    max_cloud: float = 0.95
-    keep_bands: bool = False
-    sar: str | Path | Sequence[str | Path] | None = None
-    bands: Sequence[str] | None = None
-    scale: float | None = None
-    offset: float | None = None
-    level: str | None = None
-    sensor: Sensor | str | Path | None = None
-    resolution_m: float | None = None
-    halo: Literal["exact", "fast"] = "exact"
-    tile_size_px: int = 512
-    batch_size: int | None = None
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    provenance: Path | None = None
-    mask_out: Path | None = None
-    compare: Path | None = None
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse values that make no sense."""
-        for name, low, high in (
-            ("max_cloud", 0, 1), ("feather_m", 0, 5_000),
-            ("tile_size_px", 16, 8_192), ("batch_size", 1, 4_096),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise OptionError(
-                    f"{name} is {value}",
-                    f"it lies between {low} and {high}",
-                    "choose another value",
-                )
-        self.mask_options()  # refuses its own
-
-    def mask_options(self) -> MaskOptions:
-        """Return what is to be replaced."""
-        names = (each.name for each in fields(MaskOptions))
-        return MaskOptions(**{name: getattr(self, name) for name in names})
-
-
-@dataclass(frozen=True)
-class DecloudResult:
-    """What was done to a scene: shares of its valid pixels, files, seconds."""
-
-    model: str
-    device: str
-    seconds: float
-    n_valid: int
-    cloud_share: float
-    shadow_share: float
-    generated_share: float
-    feathered_share: float
-    identical_share: float
-    files: Mapping[str, str] = field(default_factory=dict)
-    notes: Sequence[str] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the result as strings and numbers."""
-        return {**asdict(self), "files": dict(self.files), "notes": list(self.notes)}
-
-    def summary(self) -> str:
-        """Return the result in a few lines for people."""
-        lines = [
-            f"cloud              {self.cloud_share:7.2%} of {self.n_valid} valid pixels, "
-            f"shadow {self.shadow_share:.2%}",
-            f"generated          {self.generated_share:7.2%} by {self.model} on {self.device}, "
-            f"and {self.feathered_share:.2%} feathered",
-            f"identical          {self.identical_share:7.2%} of all values, bit for bit",
-            f"time               {self.seconds:6.1f} s",
-        ]
-        return "\n".join([*lines, *(f"{what:18} {path}" for what, path in self.files.items())])
 
 
 def decloud(
@@ -183,7 +82,7 @@ def decloud(
         on_note(text)
 
     with _opened(source, options) as scene:
-        translator = load_translator(options.model, scene, options.device)
+        translator = load_translator(_model_of(options), scene, options.device)
         on_start(translator.device, translator.name)
         check_pixel_size(scene, translator)
         for text in check_radiometry(scene.select(translator.bands_in)):
@@ -196,14 +95,21 @@ def decloud(
                 masked(scene, options.mask_options(), on_progress)
             )
             guides = stack.enter_context(guides_for(translator, scene, options.sar, note))
-            _check_cloud(counts, options, note, is_guided=bool(guides))
+            seen = scene.select(translator.bands_in)
+            references = stack.enter_context(
+                references_for(seen, options.references, on_note=note, on_progress=on_progress)
+            )
+            _check_cloud(counts, options, note, is_guided=bool(guides or references))
             if sinks.mask is not None:
                 _copy(classes, sinks.mask)
+            aids = _aids(seen, ClassMask(classes, seen), guides, references, on_progress)
+            if isinstance(aids.fill, ReferenceFill):
+                aids = _told(aids, aids.fill, translator, len(references), note)
             journey = translate_scene(
                 target,
                 sinks.out,
                 translator,
-                aids=_aids(scene.select(translator.bands_in), classes, guides, on_progress),
+                aids=aids,
                 provenance=sinks.provenance,
                 road=road,
                 on_progress=on_progress,
@@ -213,6 +119,11 @@ def decloud(
         if options.compare is not None and isinstance(out, str | Path):
             _write_comparison(scene, Path(out), target, result, options)
     return result
+
+
+def _model_of(options: DecloudOptions) -> str | Path | Translator:
+    # what another date saw is better than what any model makes of it: docs/benchmarks.md
+    return "fill" if options.references and options.model == DEFAULT_MODEL else options.model
 
 
 class _Sinks(NamedTuple):
@@ -236,22 +147,6 @@ def _opened(source: Source, options: DecloudOptions) -> Iterator[Scene]:
         resolution_m=options.resolution_m,
     ) as scene:
         yield scene
-
-
-def check_pixel_size(scene: Scene, translator: Translator) -> None:
-    """Refuse a scene whose pixels are of another size than the translator was made for.
-
-    Raises:
-        GridError: they are.
-    """
-    if not suits_pixel_size(scene, translator.resolution_m):
-        size_m = math.sqrt(math.prod(pixel_size_m(scene.geobox)))
-        raise GridError(
-            f"the scene has pixels of {size_m:.3g} m",
-            f"{translator.name} was made for {translator.resolution_m:g} m, and takes half to "
-            "twice of that",
-            "resample the scene, or choose another model",
-        )
 
 
 def _open_sinks(
@@ -317,17 +212,43 @@ def _check_cloud(
         )
 
 
-def _aids(seen: Scene, classes: Scene, guides: Mapping[str, Scene], on_progress: Listener) -> Aids:
+def _aids(
+    seen: Scene,
+    mask: ClassMask,
+    guides: Mapping[str, Scene],
+    references: Sequence[Reference],
+    on_progress: Listener,
+) -> Aids:
     """The mask, the fill under it, and what else the model looks at."""
-    mask = ClassMask(classes, seen)
-    fill = Fill.build(seen, mask, on_progress=on_progress)
+    fill: Fill | ReferenceFill
+    if references:
+        fill = ReferenceFill.build(seen, mask, references, on_progress=on_progress)
+    else:
+        fill = Fill.build(seen, mask, on_progress=on_progress)
     if fill.is_empty and not guides:
         raise InputError(
             "the scene has no clear pixel",
-            "what is under a cloud is drawn from what is clear around it",
+            "what is under a cloud is drawn from what is clear around it, and other dates are "
+            "matched to it",
             "choose a clearer date, or another --mask",
         )
     return Aids(mask, fill, guides)
+
+
+def _told(
+    aids: Aids,
+    fill: ReferenceFill,
+    translator: Translator,
+    n_references: int,
+    note: Callable[[str], None],
+) -> Aids:
+    """The aids with what was observed, where the model leaves it as it is."""
+    if fill.n_used < n_references:
+        note(
+            f"{n_references - fill.n_used} of {n_references} references see none of the scene's "
+            "clear pixels: nothing to match their light by"
+        )
+    return replace(aids, observed=fill.observed) if translator.name == "fill" else aids
 
 
 def _road(scene: Scene, translator: Translator, options: DecloudOptions) -> Road:
@@ -365,6 +286,7 @@ def _result(
         cloud_share=counts.cloud_share,
         shadow_share=counts.shadow_share,
         generated_share=journey.n_generated / n_valid,
+        observed_share=journey.n_observed / n_valid,
         feathered_share=journey.n_feathered / n_valid,
         identical_share=journey.n_identical / max(journey.n_values, 1),
         files=files,

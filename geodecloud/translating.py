@@ -18,10 +18,10 @@ from geodecloud.geo.plausible import check_radiometry
 from geodecloud.geo.raster import RasterSink, open_scene
 from geodecloud.geo.scene import Scene
 from geodecloud.guides import open_guide
-from geodecloud.models import load_translator
+from geodecloud.models import check_pixel_size, load_translator
 from geodecloud.pipeline import Aids, Road, translate_scene
 from geodecloud.progress import Listener, silent
-from geodecloud.tasks import check_pixel_size, decloud
+from geodecloud.tasks import decloud
 from geodecloud.translator import Translator
 
 Paths = str | Path | Sequence[str | Path]

@@ -29,9 +29,9 @@ from geodecloud.geo.raster import Profile, open_scene, write_array
 from geodecloud.geo.scene import ArrayScene, ArraySink
 from geodecloud.geo.sensors import SENSORS
 from geodecloud.models import list_models
+from geodecloud.options import DecloudOptions
 from geodecloud.paste import GENERATED, NODATA, ORIGINAL
 from geodecloud.run.baselines import IdentityTranslator
-from geodecloud.tasks import DecloudOptions
 
 SENSOR = SENSORS["sentinel-2-l2a"].select(["B02", "B03", "B04", "B08"])
 GRID = Affine(10, 0, 600_000, 0, -10, 5_000_000)

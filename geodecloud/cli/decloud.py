@@ -51,6 +51,13 @@ FILE = click.Path(path_type=Path)
 @click.option("--level", type=click.Choice(["L1C", "L2A"]), help="Product level of the scene.")
 @click.option("--sensor", type=FILE, help="A TOML file that says what the numbers mean.")
 @click.option("--resolution", "resolution_m", type=float, help="Pixel size in metres.  [finest]")
+@click.option(
+    "--reference",
+    "references",
+    multiple=True,
+    type=FILE,
+    help="Another date of the place: clouds are filled from what it saw. May be given again.",
+)
 @click.option("--sar", type=FILE, help="Radar (Sentinel-1 RTC), for models that look at it.")
 @click.option("--keep-bands", is_flag=True, help="Also write the other bands, unchanged.")
 @click.option("--provenance", type=FILE, help="Write where each pixel comes from.")
@@ -65,7 +72,8 @@ def decloud(reporter: Reporter, /, scene: tuple[Path, ...], out: Path, **options
     Pixels outside the mask leave bit-identical; OUT keeps the grid, the encoding and the
     metadata of the scene.
     """
-    from geodecloud.tasks import DecloudOptions, decloud
+    from geodecloud.options import DecloudOptions
+    from geodecloud.tasks import decloud
 
     chosen = {name: value for name, value in options.items() if value is not None}
     chosen["batch_size"] = batch_size(chosen["batch_size"])

@@ -1,0 +1,64 @@
+"""Other dates of a scene: opened, their clouds found, laid on its grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from os import PathLike
+
+from geodecloud.errors import OptionError
+from geodecloud.geo.masks import ClassMask
+from geodecloud.geo.raster import open_scene
+from geodecloud.geo.references import Reference
+from geodecloud.geo.scene import Scene
+from geodecloud.geo.warped import WarpedScene
+from geodecloud.masking import MaskOptions, masked
+from geodecloud.progress import Listener, silent
+
+Source = str | PathLike[str] | Sequence[str | PathLike[str]]
+
+
+@contextmanager
+def references_for(
+    scene: Scene,
+    sources: Sequence[Source],
+    *,
+    on_note: Callable[[str], None] = lambda text: None,
+    on_progress: Listener = silent,
+) -> Iterator[list[Reference]]:
+    """Give other dates of a scene, on its grid and with its bands, and where they saw cloud.
+
+    Their clouds and shadows are found as those of the scene are without further word: by the
+    scene classification where they bring one, else by a detector.
+
+    Args:
+        scene: with the bands that are wanted.
+        sources: a file, a folder or a list of per-band files each; on any grid.
+        on_note: told what the user should know.
+        on_progress: told how far the search for clouds is.
+
+    Raises:
+        InputError: one cannot be opened.
+        BandError: one lacks a band of the scene.
+        GridError: one shows another place.
+        OptionError: one is a picture where the scene holds reflectance, or the reverse.
+    """
+    with ExitStack() as stack:
+        references = []
+        for source in sources:
+            other = stack.enter_context(open_scene(source))
+            if other.sensor.unit != scene.sensor.unit:
+                raise OptionError(
+                    f"reference {source} holds {other.sensor.unit}",
+                    f"the scene holds {scene.sensor.unit}",
+                    "choose another date of the same product",
+                )
+            laid = WarpedScene(other.select(scene.sensor.band_names), scene.geobox)
+            classes, counts = stack.enter_context(masked(other, MaskOptions(), on_progress))
+            cloudy = WarpedScene(classes, scene.geobox, "nearest")
+            references.append(Reference(laid, ClassMask(cloudy, laid)))
+            on_note(
+                f"reference {source} covers {laid.overlap:.0%} of the scene; "
+                f"{counts.mask_share:.0%} of it is cloud or shadow"
+            )
+        yield references
