@@ -26,7 +26,7 @@ from geodecloud.split_table import DEFAULT_BANDS, rows_of_table, scenes_of_rows
 CHIP_LIMIT_PX = 256
 """Files up to this size are chips, and all of one size; larger ones are scenes to be cut."""
 
-MOST_BLOCK_CHIPS, CHIPS_A_BLOCK_SIDE = 8, 10
+MOST_BLOCK_CHIPS, BLOCKS_WANTED = 8, 10
 """Chips that lie in one square of the map stay on one side of a split together: of 8 a side, less
 in small sets, which need squares for both sides."""
 
@@ -129,10 +129,11 @@ class _Expected:
 
     def cut(self) -> Cut:
         """How the windows of the set are cut: chips whole, scenes side by side."""
-        size_px, block = CHIP_LIMIT_PX, 1
+        size_px, block_px = CHIP_LIMIT_PX, None
         if self.is_chips:
             size_px = self.longest_px
-            block = min(MOST_BLOCK_CHIPS, max(1, math.isqrt(self.n_samples // CHIPS_A_BLOCK_SIDE)))
+            block_chips = math.isqrt(self.n_samples // BLOCKS_WANTED)
+            block_px = size_px * min(MOST_BLOCK_CHIPS, max(1, block_chips))
         sides = {}
         for side, pixels in self.usual.items():
             sensor, packing = pixels.sensor, pixels.packing or (None, None)
@@ -141,7 +142,7 @@ class _Expected:
         return Cut(
             self.work.size_px or size_px,
             is_resized=self.work.is_resized,
-            block_windows=block,
+            block_px=block_px,
             sides=sides,
         )
 

@@ -42,7 +42,7 @@ def write_raster(path: Path, size: tuple[int, int] = (32, 32), *, at: int = 0, *
         **changed,
     }
     names, low, high = (profile.pop(name) for name in ("bands", "low", "high"))
-    random = np.random.default_rng(at)
+    random = np.random.default_rng(round(2 * at))
     shape = (profile["count"], *size)
     if np.dtype(profile["dtype"]).kind == "f":
         numbers = random.uniform(low, high, shape)

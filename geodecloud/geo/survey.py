@@ -19,13 +19,13 @@ from geodecloud.geo.scene import Array, shape_of
 from geodecloud.geo.sensors import CLASS_BANDS, SENSORS, Sensor
 from geodecloud.geo.tiling import Window
 
-LOOKED_AT = 100
+LOOKED_AT = 40
 """Samples that are opened, spread evenly; their pixels are read where units are not known."""
 
 LOOK_PX = 256
 
-LEAST_DB, MOST_DB = -80.0, 30.0
-"""Radar backscatter: what floats of unnamed bands are taken for, if most of them are negative."""
+LEAST_DB, MEDIAN_DB, MOST_DB = -80.0, -3.0, 30.0
+"""Radar backscatter, which floats of unnamed bands are taken for; land is at -5 to -20 dB."""
 
 IMAGERY: Mapping[str, tuple[str, ...]] = {
     "rgb": SENSORS["rgb"].band_names,
@@ -135,7 +135,7 @@ class SidePixels:
 def survey(
     samples: Samples, reading: Reading, ranges: Mapping[str, tuple[float, float]]
 ) -> dict[str, SidePixels]:
-    """Return what the files of each side have in common, by a look at a hundred of them.
+    """Return what the files of each side have in common, by a look at some of them.
 
     ``ranges`` are the values that each unit can hold without a packing of its own.
 
@@ -192,13 +192,19 @@ def _common(looks: Sequence[_Look], ranges: Mapping[str, tuple[float, float]]) -
     if not values.size or sensor.unit not in ranges:
         return SidePixels(sensor, shape)
     low, high = float(values.min()), float(values.max())
-    if not _is_known(sensor) and np.median(values) < 0 and low >= LEAST_DB and high <= MOST_DB:
+    if _is_radar(sensor, values):
         sensor = replace(sensor, unit="dB")
     least, most = ranges[sensor.unit]
     if _is_known(sensor) or (least <= low and high <= most):
         return SidePixels(sensor, shape)
     unit = sensor.unit if sensor.unit == "dB" else "number"
     return SidePixels(replace(sensor, unit=unit), shape, _packing(sensor, low, high))
+
+
+def _is_radar(sensor: Sensor, values: npt.NDArray[np.float32]) -> bool:
+    is_float = all(np.dtype(band.dtype).kind == "f" for band in sensor.bands)
+    within = values.min() >= LEAST_DB and values.max() <= MOST_DB
+    return is_float and not _is_known(sensor) and bool(within and np.median(values) < MEDIAN_DB)
 
 
 def _is_known(sensor: Sensor) -> bool:

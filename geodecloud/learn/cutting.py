@@ -64,14 +64,14 @@ class Cut:
         size_px: side of a window.
         min_valid: part of a window that must be valid, or it is left out.
         is_resized: scenes are chips, and become one window each, whatever their size.
-        block_windows: windows along the side of a block of the map.
+        block_px: side of a block of the map, in pixels of the scenes; None takes a window.
         sides: what sides are, as far as it is known before the first scene.
     """
 
     size_px: int = 256
     min_valid: float = 0.3
     is_resized: bool = False
-    block_windows: int = 1
+    block_px: int | None = None
     sides: Mapping[str, Side] = field(default_factory=dict)
 
 
@@ -98,7 +98,7 @@ def pack(
         DataError: no scene, no window with enough pixels, or scenes that do not fit together.
     """
     done = 0
-    blocks = MapBlocks(cut.size_px * cut.block_windows)
+    blocks = MapBlocks(cut.block_px or cut.size_px)
     with PackWriter(out, cut.size_px, cut.sides) as writer:
         for scene in scenes:
             done += 1

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from geodecloud.errors import DataError
 from geodecloud.learn.packed import PackedChips
@@ -41,16 +42,20 @@ class Normalization:
 
     def encode(self, values: Any) -> Any:
         """Return values (..., C, H, W) as a network sees them, numpy and torch alike."""
-        low, span = self._columns()
+        low, span = self._columns(values)
         return (values - low) / span - 1
 
     def decode(self, encoded: Any) -> Any:
         """Return what a network drew as values; inverse of ``encode``."""
-        low, span = self._columns()
+        low, span = self._columns(encoded)
         return (encoded + 1) * span + low
 
-    def _columns(self) -> tuple[Any, Any]:
+    def _columns(self, like: Any) -> tuple[Any, Any]:
+        low: Any
+        high: Any
         low, high = (np.array(limit, np.float32)[:, None, None] for limit in (self.low, self.high))
+        if isinstance(like, torch.Tensor):
+            low, high = (torch.from_numpy(limit).to(like.device) for limit in (low, high))
         return low, (high - low) / 2
 
     @classmethod

@@ -27,7 +27,7 @@ HEADER_LIMIT_BYTES = 100_000_000
 GUIDES = ("sar", "reference")
 """Sides that a pair may have beside source and target: radar, or another date of the place."""
 
-MOST_TOUCHED = 3
+MOST_TOUCHED = 4
 """Places beside its own that a chip's corners may lie in."""
 
 Floats = npt.NDArray[np.float32]
@@ -100,7 +100,7 @@ class PackedChips:
         place: (N,) index into ``places``: what must stay on one side of a split together.
         level: (N,) index into ``LEVELS``.
         fold: (N,) fold by the table of splits, -1 where there is none.
-        touches: (N, 3) other places that a sample's corners lie in, -1 for none.
+        touches: (N, 4) other places that a sample's corners lie in, -1 for none.
         notes: what was left out of the set, and why.
 
     Raises:
@@ -298,7 +298,7 @@ class PackWriter:
     ) -> None:
         """Take one sample: values and validity (C, S, S) of each side that it has.
 
-        ``touches`` are places, three at most, that it lies in with a part of it.
+        ``touches`` are places, four at most, that it lies in with a part of it.
         """
         number = len(self)
         for name, (values, valid) in sides.items():

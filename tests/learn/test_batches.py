@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geodecloud.errors import DataError
-from geodecloud.learn.batches import dealt, random_places
+from geodecloud.learn.batches import MOST_SKIES, dealt, random_places
 from geodecloud.learn.cloud_batches import CloudBatches
+from geodecloud.learn.dataset_types import DATASET_TYPES
 from geodecloud.learn.packed import PackedChips
 from geodecloud.learn.pair_batches import PairBatches
 from tests.learn.conftest import write_chips
+from tests.learn.typed_sets import FIELDS, write_sets
 
 CPU = torch.device("cpu")
 
@@ -126,9 +130,116 @@ def test_places_lie_inside_and_where_there_is_something_to_learn() -> None:
 def test_a_set_without_clear_sides_or_pairs_is_one_clear_error(
     chips: PackedChips, tmp_path
 ) -> None:
-    with pytest.raises(DataError, match="holds no pair among 12 samples"):
+    with pytest.raises(DataError, match=r"holds no pair among 12 .* sides are target"):
         PairBatches(chips, everyone(chips))
     packed = PackedChips(write_chips(tmp_path / "c.safetensors"))
     packed.rows["target"][:] = -1
     with pytest.raises(DataError, match="holds no clear chip"):
         CloudBatches(packed, everyone(packed))
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> dict[str, PackedChips]:
+    return write_sets(tmp_path)
+
+
+@pytest.fixture(params=FIELDS)
+def typed(request: pytest.FixtureRequest, sets) -> tuple[str, PackedChips]:
+    return request.param, sets[request.param]
+
+
+def dealer_of(name: str, packed: PackedChips, **options):
+    options = {"chip_size": 32, "batch_size": 6, "seed": 5, **options}
+    return DATASET_TYPES[name](packed, everyone(packed), **options)
+
+
+def test_every_type_deals_its_fields_and_no_type_is_forgotten(typed) -> None:
+    assert set(FIELDS) == set(DATASET_TYPES)
+    name, packed = typed
+    batch = dealer_of(name, packed).at(0, CPU)
+    assert set(FIELDS[name]) <= set(batch)
+    for field, n_channels in FIELDS[name].items():
+        assert batch[field].shape == ((6,) if n_channels is None else (6, n_channels, 32, 32))
+        assert batch[field].isfinite().all()
+    whole = dealer_of(name, packed).whole(dealer_of(name, packed).samples[:1], 0, CPU)
+    assert set(whole) == set(batch)
+    assert whole["target"].shape == (1, 4, 64, 64)
+
+
+def test_every_type_is_a_function_of_seed_and_step(typed) -> None:
+    name, packed = typed
+    one, other = dealer_of(name, packed), dealer_of(name, packed)
+    one.at(0, CPU)
+    for first, again in ((one.at(7, CPU), other.at(7, CPU)),):
+        assert all(torch.equal(first[field], again[field]) for field in first)
+    changed = dealer_of(name, packed, seed=6).at(7, CPU)
+    assert not torch.equal(changed["target"], first["target"])
+    assert not torch.equal(one.at(8, CPU)["target"], first["target"])
+
+
+@pytest.mark.parametrize("name", ["Pix2Pix", "CycleGAN", "Colorize", "GAN"])
+def test_no_value_is_changed_where_nothing_is_clouded(name: str, sets) -> None:
+    """Turned and cut, never brightened: every number dealt is one of the set."""
+    packed = sets[name]
+    stored, _ = packed.read("target", everyone(packed)[packed.has("target")])
+    assert np.isin(dealer_of(name, packed).at(3, CPU)["target"].numpy(), stored).all()
+
+
+def test_chips_that_may_not_turn_lie_as_they_were(sets) -> None:
+    packed = sets["GAN"]
+    batch = dealer_of("GAN", packed, chip_size=64, turn=False).at(0, CPU)["target"].numpy()
+    stored, _ = packed.read("target", everyone(packed))
+    assert all(any(np.array_equal(chip, one) for one in stored) for chip in batch)
+    turned = dealer_of("GAN", packed, chip_size=64).at(0, CPU)["target"].numpy()
+    assert not all(any(np.array_equal(chip, one) for one in stored) for chip in turned)
+
+
+def test_sides_of_a_sample_turn_alike(sets) -> None:
+    packed = sets["Pix2Pix"]
+    packed.rows["source"][:] = packed.rows["target"]
+    packed._stored["source"] = packed._stored["target"]
+    batch = dealer_of("Pix2Pix", packed).at(4, CPU)
+    assert torch.equal(batch["pixels"], batch["target"])
+
+
+def test_domains_are_drawn_independently_and_the_smaller_comes_round_again(sets) -> None:
+    packed = sets["CycleGAN"]
+    dealer = dealer_of("CycleGAN", packed)
+    assert len(dealer.samples) == 6
+    wholes = [dealer.whole(dealer.samples[i][None], i * MOST_SKIES, CPU) for i in range(6)]
+    for field, n_apart in (("pixels", 4), ("target", 6)):
+        assert len({float(whole[field].sum()) for whole in wholes}) == n_apart
+    assert float(wholes[0]["pixels"].max()) < -4  # dB
+    assert float(wholes[0]["target"].min()) > 0  # reflectance
+
+
+def test_grey_is_the_luma_of_red_green_and_blue(sets) -> None:
+    batch = dealer_of("Colorize", sets["Colorize"]).at(0, CPU)
+    blue, green, red = (batch["target"][:, i] for i in range(3))
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    torch.testing.assert_close(batch["pixels"][:, 0], luma)
+
+
+def test_radar_lies_on_its_pair(sets) -> None:
+    """Cut and turned with the optical sides: where they are one pixel, so is the radar."""
+    packed = sets["WNet_cGAN"]
+    radar = np.array(packed._stored["sar"])
+    radar[:] = packed._stored["target"][:, :2]
+    packed._stored["sar"] = radar
+    batch = dealer_of("WNet_cGAN", packed, batch_size=4).whole(np.array([2]), 0, CPU)
+    as_target = (batch["sar"] + 60) / 1e-3 * 1e-4 - 0.1
+    clear = batch["mask"][0, 0] == 0
+    change = batch["target"] - batch["pixels"]
+    assert change[0][:, clear].abs().max() < 1e-6  # harmonised
+    stored, _ = packed.read("target", np.array([2]))
+    assert np.allclose(as_target.numpy(), stored[:, :2], atol=1e-4)
+
+
+def test_what_is_not_valid_weighs_nothing(sets) -> None:
+    packed = sets["Pix2Pix"]
+    source = np.array(packed._stored["source"])
+    source[:, 1, 10:20] = 0
+    packed._stored["source"] = source
+    weight = dealer_of("Pix2Pix", packed).whole(np.array([1]), 0, CPU)["weight"]
+    assert weight[0, 0, 10:20].sum() == 0
+    assert weight.sum() == 64 * 54

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +13,10 @@ from hypothesis import strategies as st
 
 from geodecloud.errors import DataError, OptionError
 from geodecloud.learn.data import ChipData, Normalization, split
+from geodecloud.learn.dataset_types import DATASET_TYPES
 from geodecloud.learn.packed import PackedChips
 from tests.learn.conftest import write_chips
+from tests.learn.typed_sets import FIELDS, write_sets
 
 
 @given(st.floats(0.05, 0.95), st.integers(0, 50))
@@ -45,7 +50,10 @@ def test_an_empty_part_is_one_clear_error(chips: PackedChips) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dataset_type": "Pix3Pix"}, "types are CloudRemoval, Pix2Pix"),
+        (
+            {"dataset_type": "Pix3Pix"},
+            "Pix2Pix, WNet_cGAN, CycleGAN, Colorize, GAN",
+        ),
         ({"chip_size": 129}, "windows of 128 px"),
     ],
 )
@@ -105,3 +113,91 @@ def test_validation_is_the_same_each_time(data: ChipData) -> None:
     assert all(
         torch.equal(a[name], b[name]) for a, b in zip(first, again, strict=True) for name in a
     )
+
+
+TITLES = {
+    "CloudRemoval": ["Input", "Target", "Fill", "Mask"],
+    "Pix2Pix": ["Input", "Target"],
+    "WNet_cGAN": ["Input", "SAR", "Target", "Fill", "Mask"],
+    "CycleGAN": ["A", "B"],
+    "Colorize": ["Input", "Target"],
+    "GAN": ["Chip"],
+}
+
+
+@pytest.fixture(scope="module")
+def typed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ChipData]:
+    sets = write_sets(tmp_path_factory.mktemp("sets"))
+    return {
+        name: ChipData(packed, name, *split(packed), chip_size=32, batch_size=4)
+        for name, packed in sets.items()
+    }
+
+
+@pytest.mark.parametrize("name", TITLES)
+def test_a_batch_is_shown_under_the_titles_of_its_type(typed, name: str) -> None:
+    assert set(TITLES) == set(DATASET_TYPES)
+    figure = typed[name].show_batch(rows=2)
+    assert [axes.get_title() for axes in figure.axes[: len(TITLES[name])]] == TITLES[name]
+    assert len(figure.axes) == 2 * len(TITLES[name])
+
+
+@pytest.mark.parametrize("name", TITLES)
+def test_items_are_what_a_network_sees(typed, name: str) -> None:
+    data = typed[name]
+    for items in (data.train_ds, data.valid_ds):
+        assert len(items) >= 1
+        shown = items[-1]
+        fields = [field for field in ("pixels", "target", "sar") if field in FIELDS[name]]
+        assert [len(tensor) for tensor in shown] == [FIELDS[name][field] for field in fields]
+        is_cloudy = name in {"CloudRemoval", "WNet_cGAN"}
+        assert all(tensor.abs().max() < (40 if is_cloudy else 1.1) for tensor in shown)
+        assert torch.equal(items[-1][0], shown[0])
+    assert len(data.train_ds) + len(data.valid_ds) == len(
+        data.train_ds[:] + data.valid_ds[0 : len(data.valid_ds)]
+    )
+
+
+@pytest.mark.parametrize("name", TITLES)
+def test_each_side_that_is_dealt_has_limits_and_a_description(typed, name: str) -> None:
+    data = typed[name]
+    batch = data.batches.at(0, torch.device("cpu"))
+    for side, about in data.sides.items():
+        field = "pixels" if side == "source" else side
+        assert batch[field].shape[1] == len(about.bands)
+        if side in data.normalization:
+            assert len(data.normalization[side].low) == len(about.bands)
+    assert set(data.normalization) >= set(data.sides) - (
+        {"source"} if name == "CloudRemoval" else set()
+    )
+
+
+def test_means_and_deviations_say_what_is_seen(typed) -> None:
+    data = typed["GAN"]
+    means, deviations = data.norm_stats
+    values = next(data.valid_dl)["target"][0]
+    seen = (values - torch.tensor(means)[:, None, None]) / torch.tensor(deviations)[:, None, None]
+    torch.testing.assert_close(seen, data.valid_ds[0][0], atol=1e-5, rtol=1e-5)
+
+
+def test_limits_of_a_share_of_a_large_set_are_those_of_all(chips: PackedChips) -> None:
+    every = np.arange(len(chips))
+    whole, third = (Normalization.of(chips, "target", every, share) for share in (1.0, 0.34))
+    assert np.allclose(whole.high, third.high, atol=0.05)
+    assert Normalization.of(chips, "target", every, 1e-9).low is not None
+    with pytest.raises(OptionError, match="norm_pct"):
+        ChipData(chips, "CloudRemoval", every[:6], every[6:], norm_pct=0.0)
+
+
+def test_a_million_places_are_split_at_once(chips: PackedChips) -> None:
+    """Sums over places, never a search for each: a quadratic split would take hours."""
+    many = copy.copy(chips)
+    many.place = np.arange(1_000_000, dtype=np.int32)
+    many.touches = np.full((1_000_000, 4), -1, np.int32)
+    many.rows = {"target": np.arange(1_000_000, dtype=np.int32)}
+    train, valid = split(many, val_split_pct=0.1)
+    assert len(valid) == 100_000
+    assert len(train) == 900_000
+    described = ChipData(chips, "CloudRemoval", np.arange(6), np.arange(6, 12))
+    described.train = train
+    assert len(json.dumps(described.describe())) < 2000
