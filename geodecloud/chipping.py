@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from geodecloud.errors import OptionError
+from geodecloud.geo import guard
 from geodecloud.geo.chips import ChipStore
 from geodecloud.geo.choosing import Choice, ClippedScene
 from geodecloud.geo.manifest import slug
@@ -145,7 +146,7 @@ def _cut_pair(
             on_note(f"{paths[1]} lies on another grid than {paths[0]}: it is resampled")
             target = on_grid(target, source.geobox)
         if options.aoi is not None:
-            target = ClippedScene(target, Polygons.open(options.aoi, target))
+            target = ClippedScene(target, _areas(options.aoi, target))
         choice = stack.enter_context(_choice(target, options, on_progress))
         sides = (source, target)
         return [
@@ -192,7 +193,11 @@ def _opened(path: Path, options: ChipOptions) -> Iterator[Scene]:
         if options.aoi is None:
             yield scene
         else:
-            yield ClippedScene(scene, Polygons.open(options.aoi, scene))
+            yield ClippedScene(scene, _areas(options.aoi, scene))
+
+
+def _areas(path: Path, scene: Scene) -> Polygons:
+    return Polygons.open(guard.existing(path), scene, classed=False)
 
 
 @contextmanager

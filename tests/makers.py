@@ -9,6 +9,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 CORNER = (600_000.0, 5_100_000.0)
 CRS = "EPSG:32632"
 TILE, TIME = "T32TMT", "20220728T102559"

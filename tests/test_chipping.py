@@ -125,7 +125,9 @@ def test_outside_of_the_areas_is_nodata_and_no_chip(tmp_path):
     made = make_scene(SHAPE)
     dn, _ = made.read(Window.whole(SHAPE))
     path = write(tmp_path / "scene.tif", dn, made)
-    aoi = square(tmp_path / "aoi.geojson", row=10, col=40, height=30, width=50, name="field")
+    aoi = square(
+        tmp_path / "aoi.geojson", row=10, col=40, height=30, width=50, **{"class": "wheat"}
+    )
     result = chip([path], tmp_path / "chips", size_px=32, aoi=aoi)
     assert (result.n_chips, result.skipped) == (4, {"nodata": 8})
     mosaic_chips(tmp_path / "chips", tmp_path / "back.tif")
@@ -159,6 +161,8 @@ def test_areas_that_are_elsewhere_or_damaged_are_one_error(scene, tmp_path):
     (tmp_path / "bad.geojson").write_text("{")
     with pytest.raises(InputError, match="cannot be read as polygons"):
         chip([scene], tmp_path / "chips", aoi=tmp_path / "bad.geojson")
+    with pytest.raises(InputError, match="does not exist"):
+        chip([scene], tmp_path / "chips", aoi=tmp_path / "no.geojson")
     assert not (tmp_path / "chips").exists()
 
 

@@ -65,14 +65,19 @@ class Polygons:
         self._tree = shapely.STRtree(self._areas)
 
     @classmethod
-    def open(cls, path: Path, scene: Scene) -> Self:
+    def open(cls, path: Path, scene: Scene, *, classed: bool = True) -> Self:
         """Read a file, whatever its coordinate system, onto a scene's grid.
+
+        Args:
+            path: of the file.
+            scene: whose grid.
+            classed: ask the property ``class``; else all areas are of one kind, called cloud.
 
         Raises:
             InputError: the file is damaged, empty, holds no areas, or names an unknown class.
             GridError: the scene lies nowhere on Earth, or nothing in the file lies on it.
         """
-        features, crs = _read(path)
+        features, crs = _read(path, classed=classed)
         geobox = scene.geobox
         if geobox.crs is None:
             raise GridError(
@@ -143,12 +148,12 @@ def _corners(footprint: Box) -> str:
     return f"{left:.6g} to {right:.6g}, {bottom:.6g} to {top:.6g}"
 
 
-def _read(path: Path) -> tuple[list[Feature], CRS]:
+def _read(path: Path, *, classed: bool) -> tuple[list[Feature], CRS]:
     """The areas of a file, and their coordinate system."""
     try:
         found, crs = _from_gpkg(path) if path.suffix.lower() == ".gpkg" else _from_geojson(path)
         features = [
-            Feature(_valid(area), _code_of(properties, path))
+            Feature(_valid(area), _code_of(properties, path) if classed else CLOUD)
             for area, properties in found
             if area is not None and shapely.get_dimensions(area) == 2 and not area.is_empty
         ]
