@@ -141,7 +141,7 @@ def _values_of(scene: Scene) -> Values:
 
 def _matched(scene: Scene, mask: Mask, reference: Reference) -> Values:
     """The reference in the scene's light; valid where it saw the ground in all bands."""
-    gain, offset = _line(scene, mask, reference)
+    gain, offset = match(scene, mask, reference)
 
     def values(window: Window) -> tuple[Floats, Flags]:
         seen, valid = _seen(reference, window)
@@ -185,7 +185,7 @@ def _apart(mask: Mask, left: Mask) -> Callable[[Window], Flags]:
     return lambda window: mask.read(window) & ~left.read(window)
 
 
-def _line(scene: Scene, mask: Mask, reference: Reference) -> tuple[Floats, Floats]:
+def match(scene: Scene, mask: Mask, reference: Reference) -> tuple[Floats, Floats]:
     """Gain and offset (C, 1, 1) that take the reference's values to the scene's."""
     pairs = _samples(scene, mask, reference)
     lines = [_fitted(*pairs[:, band]) for band in range(pairs.shape[1])]
