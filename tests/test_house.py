@@ -85,7 +85,8 @@ OPENING = ("rasterio.open", "rasterio.io", "rasterio.shutil", "rasterio.vrt", "r
 HEAVY_AT_START = {"torch", "matplotlib", "xarray"}
 # The machine where a model is trained has torch, numpy and safetensors: of ours, none of these.
 NOT_ON_A_TRAINING_MACHINE = (
-    *("affine", "click", "dask", "matplotlib", "odc", "onnxruntime", "pydantic", "pystac"),
+    *("affine", "click", "dask", "lightning_fabric", "matplotlib", "odc", "onnxruntime"),
+    *("pydantic", "pystac"),
     *("pystac_client", "rasterio", "rich", "shapely", "xarray"),
 )
 

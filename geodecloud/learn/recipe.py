@@ -10,6 +10,7 @@ import argparse
 import importlib.util
 import inspect
 import json
+import os
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -174,6 +175,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--resume", action="store_true", help="go on from the state in OUT")
     parser.add_argument("--weights", type=Path, help="a best.safetensors: no training")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--devices", type=int, default=1, help="GPUs that share each batch")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE")
     asked = parser.parse_args(arguments)
@@ -185,6 +187,8 @@ def main(arguments: list[str] | None = None) -> int:
             getattr(recipe, table)[key] = json.loads(value)
         data = recipe.chips(PackedChips(asked.chips), asked.fold)
         model = _model_of(recipe, data, asked)
+        if int(os.environ.get("LOCAL_RANK", "0")):
+            return 0  # one of several devices: the first goes on alone
         figures = model.compute_metrics()
         sys.stdout.write(json.dumps({"event": "metrics", **figures}) + "\n")
         if all(importlib.util.find_spec(name) for name in PACKAGE_NEEDS):
@@ -212,7 +216,13 @@ def _model_of(recipe: Recipe, data: ChipData, asked: argparse.Namespace) -> Mode
         return model
     changed = {} if asked.epochs is None else {"epochs": asked.epochs}
     return recipe.train(
-        data, asked.out, resume=asked.resume, device=asked.device, listener=_Lines(), **changed
+        data,
+        asked.out,
+        resume=asked.resume,
+        device=asked.device,
+        devices=asked.devices,
+        listener=_Lines(),
+        **changed,
     )
 
 
