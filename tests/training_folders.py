@@ -100,6 +100,11 @@ def _stores(root: Path) -> None:
             ChipStore.cut(opened, root / name, size_px=32)
 
 
+def _own_pairs(root: Path) -> None:
+    for seed, side in enumerate(("images", "images2")):
+        ChipStore.cut(scene_of(OPTICAL, seed), root / side, name="one", size_px=32)
+
+
 def _pairs(root: Path, first: str = "images", second: str = "images2") -> None:
     for i in range(N_CHIPS):
         write_raster(root / first / f"{i}.tif", at=8 * i)
@@ -152,6 +157,7 @@ FOLDERS: dict[str, tuple[str, str | None, int, Callable[[Path], object]]] = {
     "exported pairs": (
         "pairs", "Pix2Pix", 9, lambda root: export(root, OPTICAL, OPTICAL, mode="Pix2Pix")
     ),
+    "own pairs": ("pairs", "Pix2Pix", 9, _own_pairs),
     "pairs without Esri's files": ("pairs", "Pix2Pix", N_CHIPS, _pairs),
     "exported tiles": ("tiles", "CloudRemoval", 9, lambda root: export(root, OPTICAL)),
     "exported domains": ("domains", "CycleGAN", 18, _domains),

@@ -71,7 +71,10 @@ class StoreLayout:
     def _stores(self, root: Path) -> list[Path]:
         if (root / MANIFEST).is_file():
             return [root]
-        below = sorted(_folders(root).values())
+        folders = _folders(root)
+        if {"images", "images2"} <= set(folders):  # the two sides of pairs, each with its own
+            return []
+        below = sorted(folders.values())
         return [folder for folder in below if (folder / MANIFEST).is_file()]
 
 
