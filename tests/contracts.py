@@ -5,7 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from geodecloud.learn.networks import GENERATORS, halo_of, stride_of
+from geodecloud.learn.model import Model
+from geodecloud.learn.networks import GENERATORS
+from geodecloud.learn.plan import Batch, Carried, Phase
+from geodecloud.learn.reach import halo_of, stride_of
+from geodecloud.learn.training import only_moving
 
 SMALL_GENERATORS = {
     "unet": {"widths": (4, 8, 8)},
@@ -57,3 +61,40 @@ def check_cuts(network: nn.Module, in_channels: int = 3, atol: float = 1e-4) -> 
     core, there = slice(halo, size - halo), slice(start + halo, start + size - halo)
     assert whole[..., there, there].std() > 1e-3
     torch.testing.assert_close(part[..., core, core], whole[..., there, there], rtol=0, atol=atol)
+
+
+SMALL_MODELS = {
+    "Pix2Pix": ("Pix2Pix", {"widths": (4, 8), "gan_weight": 0.1}),
+    "CycleGAN": ("CycleGAN", {"gen_blocks": 1, "width": 4}),
+    "WNet_cGAN": ("WNet_cGAN", {"widths": (4, 8), "gan_weight": 0.1}),
+    "GAN": ("GAN", {"width": 8, "latent_size": 16}),
+}
+"""For each of ``MODELS``, the data it is tried on, and arguments that make it quick."""
+
+
+def weights_of(model: Model) -> dict[str, torch.Tensor]:
+    return {
+        f"{name}.{key}": tensor.clone()
+        for name, network in model.networks.items()
+        for key, tensor in network.state_dict().items()
+    }
+
+
+def moved_by(
+    model: Model, phase: Phase, batch: Batch, carried: Carried
+) -> tuple[set[str], Carried]:
+    """Take one step of a phase alone; return which networks moved, and what it carries on."""
+    before = weights_of(model)
+    names = [key for name in phase.networks for key in before if key.startswith(f"{name}.")]
+    weights = [p for name in phase.networks for p in model.networks[name].parameters()]
+    optimiser = torch.optim.SGD(weights, lr=1e-2)
+    with only_moving(model.networks, phase.networks):
+        losses, more = model.losses(phase, batch, carried)
+        sum(losses.values()).backward()
+    assert not any(tensor.requires_grad for tensor in more.values())
+    optimiser.step()
+    moved = {
+        key for key, tensor in weights_of(model).items() if not torch.equal(tensor, before[key])
+    }
+    assert moved & set(names)
+    return {key.split(".")[0] for key in moved}, {**carried, **more}

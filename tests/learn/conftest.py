@@ -45,6 +45,34 @@ def write_chips(path: Path, *, n_samples: int = 12, n_places: int = 4, pairs: in
     return path
 
 
+def write_guided(path: Path, *, n_samples: int = 12, size_px: int = 64) -> Path:
+    """Cloudy and clear pairs with radar, which knows the clear side's brightness."""
+    random = np.random.default_rng(11)
+    optical = Side(BANDS, "reflectance", "sentinel-2-l2a")
+    radar = Side(("VV", "VH"), "dB", "sentinel-1-rtc")
+    sides = {"source": optical, "target": optical, "mask": Side(("class",), "class"), "sar": radar}
+    valid = np.ones((4, size_px, size_px), bool)
+    with PackWriter(path, size_px, sides) as writer:
+        for i in range(n_samples):
+            clear = ground(random, size_px=size_px)
+            cloudy, marks = clear.copy(), np.zeros((1, size_px, size_px), np.float32)
+            cloudy[:, :, 16:40], marks[:, :, 16:40] = 0.8, 2
+            chip = {
+                "source": (cloudy, valid),
+                "target": (clear, valid),
+                "mask": (marks, valid[:1]),
+                "sar": (40 * clear[:2] - 25, valid[:2]),
+            }
+            writer.add(chip, place=f"place {i % 4}", level="L2A", fold=i % 4)
+    return path
+
+
+@pytest.fixture(scope="session")
+def guided_chips(tmp_path_factory: pytest.TempPathFactory) -> PackedChips:
+    folder = tmp_path_factory.mktemp("guided")
+    return PackedChips(write_guided(folder / "chips.safetensors"))
+
+
 @pytest.fixture(scope="session")
 def chips(tmp_path_factory: pytest.TempPathFactory) -> PackedChips:
     return PackedChips(write_chips(tmp_path_factory.mktemp("chips") / "chips.safetensors"))
