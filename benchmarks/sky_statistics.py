@@ -16,6 +16,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -25,6 +26,7 @@ from geodecloud.geo.fill import Fill
 from geodecloud.geo.scene import ArrayMask, ArrayScene, shape_of, without_georeference
 from geodecloud.geo.sensors import Band, Sensor
 from geodecloud.geo.tiling import Window
+from geodecloud.learn.clouding import SKY_TYPES
 from geodecloud.sky import skies as skies_module
 from geodecloud.sky import sky as sky_module
 from geodecloud.sky.adjacency import ground_around
@@ -74,7 +76,9 @@ def measure(reflectance: np.ndarray, is_cloud: np.ndarray, shadow_share: float) 
     areas = np.bincount(labels.ravel(), minlength=n_patches + 1)[1:]
     areas = areas[areas >= LEAST_PATCH_PX] * (PIXEL_M**2 / 1e4)
     values = np.sort(reflectance[:, is_cloud], axis=1)
-    return Measured(is_cloud.mean(), values, np.sort(areas), spectrum_of(reflectance[0]), shadow_share)
+    return Measured(
+        is_cloud.mean(), values, np.sort(areas), spectrum_of(reflectance[0]), shadow_share
+    )
 
 
 def spectrum_of(plane: np.ndarray) -> np.ndarray:
@@ -171,9 +175,7 @@ def zurich(data: Path) -> Case:
     is_cloud = ndimage.binary_opening(real[0] > limit, iterations=1)
     is_dark = ndimage.binary_opening((real[3] < 0.15) & (real[0] < 0.05), iterations=3)
     ground = filled(real, is_cloud | is_dark)
-    return Case(
-        "Zurich, L2A", real, is_cloud, is_dark.mean(), ground, False, limit, (148.0, 62.0)
-    )
+    return Case("Zurich, L2A", real, is_cloud, is_dark.mean(), ground, False, limit, (148.0, 62.0))
 
 
 def ukis(data: Path) -> Case:
@@ -184,9 +186,7 @@ def ukis(data: Path) -> Case:
         mask = held["msk"][..., 0]
     is_cloud, is_shadow = mask == 4, mask == 0
     ground = filled(real, is_cloud | is_shadow | (mask == 1))
-    return Case(
-        "ukis, TOA", real, is_cloud, is_shadow.mean(), ground, True, 0.2, (150.0, 55.0)
-    )
+    return Case("ukis, TOA", real, is_cloud, is_shadow.mean(), ground, True, 0.2, (150.0, 55.0))
 
 
 def compared(case: Case, type: str = "cumulus") -> dict[str, float]:
@@ -219,7 +219,10 @@ def pair_differences(data: Path, types: Sequence[str]) -> tuple[np.ndarray, np.n
         share = float(np.clip(is_cloudy.mean(), 0.05, 0.95))
         many = 6
         skies = random_skies(
-            np.arange(many) + 100 * number, types, coverage=(share, share), sun_elevation_deg=(30, 60)
+            np.arange(many) + 100 * number,
+            types,
+            coverage=(share, share),
+            sun_elevation_deg=(30, 60),
         )
         places = Places(np.zeros(many), np.zeros(many), PIXEL_M, clear.shape[1:])
         chips = np.repeat(clear[None], many, 0)
@@ -233,31 +236,84 @@ def pair_differences(data: Path, types: Sequence[str]) -> tuple[np.ndarray, np.n
 def tell(data: Path) -> None:
     for case in (zurich(data), ukis(data)):
         real = measure(case.real, case.is_cloud, case.shadow_share)
-        seen = [clouded(case, "cumulus", seed)[2] for seed in range(SEEDS)]
-        print(f"\n{case.name}: cloud {real.coverage:.1%}, shadow {real.shadow_share:.1%}, "
-              f"{len(real.areas)} patches, median {np.median(real.areas):.2f} ha")  # fmt: skip
-        for made in seen:
-            print(f"  synthetic: cloud {made.coverage:.1%}, shadow {made.shadow_share:.1%}, "
-                  f"{len(made.areas)} patches, median {np.median(made.areas):.2f} ha")  # fmt: skip
-        for what, m in (("real", real), *[("synthetic", m) for m in seen[:1]]):
-            tenths = np.quantile(m.values, [0.1, 0.25, 0.5, 0.75, 0.9], axis=1).T
-            for name, row in zip(NAMES, tenths, strict=True):
-                print(f"  {what:9} {name} " + " ".join(f"{value:.2f}" for value in row))
-        for what, value in compared(case).items():
-            print(f"  distance {what:10} {value:.3f}")
-    from geodecloud.learn.clouding import SKY_TYPES
-
-    real, made = pair_differences(data, SKY_TYPES)
-    print(f"\npairs: {real.shape[1]} real, {made.shape[1]} synthetic pixels, cloudy minus clear")
-    for what, change in (("real", real), ("synthetic", made)):
-        for name, row in zip(NAMES, np.quantile(change, [0.1, 0.25, 0.5, 0.75, 0.9], axis=1).T):
-            print(f"  {what:9} {name} " + " ".join(f"{value:.2f}" for value in row))
-    print(f"  distance histogram {abs(quantiles(real) - quantiles(made)).mean():.3f}")
-    for what, change in (("real", real), ("synthetic", made)):
+        made = [clouded(case, "cumulus", seed)[2] for seed in range(SEEDS)]
+        print(f"\n{case.name}")
+        for what, m in (("real", real), *(("synthetic", m) for m in made)):
+            print(f"  {what:9} cloud {m.coverage:.1%}, shadow {m.shadow_share:.1%}, "
+                  f"{len(m.areas)} patches, median {np.median(m.areas):.2f} ha")  # fmt: skip
+        for what, m in (("real", real), ("synthetic", made[0])):
+            tell_tenths(what, m.values)
+        found = [distances(real, m) for m in made]
+        for name in found[0]:
+            print(f"  distance {name:10} {np.mean([each[name] for each in found]):.3f}")
+    change = dict(zip(("real", "synthetic"), pair_differences(data, SKY_TYPES), strict=True))
+    print("\npairs, cloudy minus clear")
+    for what, values in change.items():
+        tell_tenths(what, values)
+    apart = abs(quantiles(change["real"]) - quantiles(change["synthetic"])).mean()
+    print(f"  distance histogram {apart:.3f}")
+    for what, values in change.items():
         for low, high in ((0.03, 0.15), (0.15, 0.4), (0.4, 1.5)):
-            here = (change[0] > low) & (change[0] <= high)
-            ratios = np.median(change[1:, here] / change[0, here], axis=1)
+            here = (values[0] > low) & (values[0] <= high)
+            ratios = np.median(values[1:, here] / values[0, here], axis=1)
             print(f"  {what:9} B02 +{low} to +{high}: B03, B04, B08 over B02 {ratios.round(2)}")
+
+
+def tell_tenths(what: str, values: np.ndarray) -> None:
+    tenths = np.quantile(values, [0.1, 0.25, 0.5, 0.75, 0.9], axis=1).T
+    for name, row in zip(NAMES, tenths, strict=True):
+        print(f"  {what:9} {name} " + " ".join(f"{value:.2f}" for value in row))
+
+
+def draw(target: Path, data: Path) -> None:
+    """Write the figure: real clouds and synthetic ones on one ground, and what is measured."""
+    from io import BytesIO
+
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+    from PIL import Image
+
+    figure, axes = plt.subplots(2, 4, figsize=(12, 6.2), dpi=100, layout="constrained")
+    for i, case in enumerate((zurich(data), ukis(data))):
+        real = measure(case.real, case.is_cloud, case.shadow_share)
+        pictures = [("real", case.real)]
+        for seed in range(SEEDS):
+            cloudy, _, made = clouded(case, "cumulus", seed)
+            colour, name = f"C{i}", None if seed else f"{case.name}, synthetic"
+            draw_measured(axes[1], made, {"color": colour, "alpha": 0.45, "label": name})
+            pictures += [("synthetic", cloudy)] if seed == 0 else []
+        draw_measured(axes[1], real, {"color": f"C{i}", "lw": 2, "ls": "--", "label": case.name})
+        for axis, (what, reflectance) in zip(axes[0, 2 * i :], pictures, strict=False):
+            rgb = np.moveaxis(reflectance[[2, 1, 0], :512, -512:], 0, -1)
+            axis.imshow(np.clip(rgb / 0.9, 0, 1) ** (1 / 1.7))
+            axis.set_title(f"{case.name}: {what}", fontsize=9)
+            axis.set_axis_off()
+    for change, style in zip(pair_differences(data, SKY_TYPES), ("--", "-"), strict=True):
+        for band, colour in ((0, "C0"), (3, "C3")):
+            name = f"{NAMES[band]}, {'real' if style == '--' else 'synthetic'}"
+            axes[1, 3].plot(
+                quantiles(change)[:, band], np.linspace(1, 99, 99), style, c=colour, label=name
+            )
+    titles = ("B02 of clouds, share below", "area of patches (ha), share below",
+              "power of B02 by wavelength (m)", "cloudy minus clear, share below")  # fmt: skip
+    for axis, title in zip(axes[1], titles, strict=True):
+        axis.set_title(title, fontsize=9)
+        axis.tick_params(labelsize=7)
+    for axis in axes[1, [0, 3]]:
+        axis.legend(fontsize=6)
+    page = BytesIO()
+    figure.savefig(page, format="png")
+    Image.open(page).convert("RGB").quantize(128).save(target, optimize=True)
+    print(f"{target}: {target.stat().st_size / 1000:.0f} kB")
+
+
+def draw_measured(axes: Sequence[Any], measured: Measured, style: dict[str, Any]) -> None:
+    axes[0].plot(quantiles(measured.values)[:, 0], np.linspace(1, 99, 99), **style)
+    axes[1].semilogx(measured.areas, np.linspace(0, 100, len(measured.areas)), **style)
+    wavelengths_m = WINDOW_PX * PIXEL_M / 2 ** (np.arange(1, 14) / 2)
+    axes[2].loglog(wavelengths_m, measured.spectrum, **style)
 
 
 def fit(data: Path, n_tries: int) -> None:
@@ -303,6 +359,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.fit:
         fit(options.data, options.fit)
+    elif options.figure:
+        draw(options.figure, options.data)
     else:
         tell(options.data)
 

@@ -273,7 +273,7 @@ class _Ground(NamedTuple):
             is_toa=self.seen.level == "L1C", around=around[inner],
         )  # fmt: skip
         stored = self.seen.to_dn(cloudy[0])
-        changed = (cloudy != clear)[0] & valid[self.channels]
+        changed = (cloudy != clear)[0] & valid[self.channels] & self.seen.is_valid(stored)
         dn[self.channels] = np.where(changed, stored, dn[self.channels])
         return dn, valid, truth
 

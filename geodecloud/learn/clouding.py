@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from geodecloud.errors import DataError
 from geodecloud.geo.sensors import SENSORS
 from geodecloud.learn.cutting import SHADOW, THICK, THIN
+from geodecloud.sky.adjacency import ground_around
 from geodecloud.sky.clouds import apply_sky, random_skies
 from geodecloud.sky.light import VIEW_LOSS
 from geodecloud.sky.perlin import Places
@@ -127,7 +128,12 @@ def cloud_over(
     places = Places(start, start, step=PIXEL_M, shape=(clear.shape[-2], clear.shape[-1]))
     skies = random_skies(seeds, SKY_TYPES, coverage=COVERAGE)
     cloudy, truth = apply_sky(
-        clear, _wavelengths(tuple(bands)), skies, places, is_toa=is_toa.to(clear.device)
+        clear,
+        _wavelengths(tuple(bands)),
+        skies,
+        places,
+        is_toa=is_toa.to(clear.device),
+        around=ground_around(clear, PIXEL_M),
     )
     lost = torch.maximum(1 - torch.exp(-VIEW_LOSS * truth.optical_depth), truth.shadow_strength)
     classes = THIN * truth.is_thin + THICK * truth.is_thick + SHADOW * truth.is_shadow
