@@ -196,8 +196,7 @@ def _translate_chips(
     with TemporaryDirectory(prefix="geodecloud-") as temporary:
         whole, drawn = Path(temporary) / "whole.tif", Path(temporary) / "drawn.tif"
         mosaic_chips(folder, whole, on_progress=listeners.on_progress)
-        with open_scene(whole, bands=manifest.sensor.band_names) as scene:
-            scene.sensor = manifest.sensor  # the file alone may say less
+        with open_scene(whole, sensor=manifest.sensor) as scene:  # the file alone may say less
             result = _translate_scene(scene, drawn, options, listeners)
         with open_scene(drawn, bands=result.bands) as scene:
             cut = ChipStore.cut(
@@ -265,6 +264,7 @@ def _clear(
         out,
         model=translator,
         mask=options.mask,
+        sar=options.extra.get("sar"),
         tile_size_px=options.tile_size_px,
         batch_size=options.batch_size,
         overwrite=options.overwrite,

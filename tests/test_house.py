@@ -39,7 +39,7 @@ ROOMS = {
     "run": HALL,
     "mask_grammar": "errors",
     "masking": f"{HALL} run mask_grammar",
-    "learn": f"{HALL} metrics picture {KEPT} masking",
+    "learn": f"{HALL} metrics picture {KEPT} guides masking",
     "clouding": f"{HALL} masking",
     "chipping": f"{HALL} masking",
     "models": f"{HALL} run learn",

@@ -238,9 +238,10 @@ def _bad(name: str, scene: Path, model: Path, folder: Path):  # noqa: C901 - a t
         return (scene, out), {**usual, "direction": "BtoA"}, BandError, "red"
     if name == "no such scene":
         return (folder / "none.tif", out), usual, InputError, "none.tif"
-    if name == "extra on another grid":
-        other = write(folder / "other.tif", np.ones((4, 9, 9), np.uint16))
-        return (scene, out), {**usual, "extra": {"sar": other}}, GridError, "another grid"
+    if name == "extra of another place":
+        far = Affine(10, 0, 900_000, 0, -10, 5_000_000)
+        other = write(folder / "other.tif", np.ones((4, 9, 9), np.uint16), affine=far)
+        return (scene, out), {**usual, "extra": {"other": other}}, GridError, "scene"
     if name == "tile size":
         return (scene, out), {**usual, "tile_size_px": 3}, OptionError, "tile_size_px"
     with open_scene(scene) as opened:
@@ -267,7 +268,7 @@ def _bad(name: str, scene: Path, model: Path, folder: Path):  # noqa: C901 - a t
 
 BAD = (
     "no such direction", "direction of a baseline", "no such model", "output exists",
-    "bands that are not there", "no such scene", "extra on another grid", "tile size",
+    "bands that are not there", "no such scene", "extra of another place", "tile size",
     "chips onto themselves", "a changed chip", "a missing chip", "a damaged manifest",
     "a folder with other things",
 )  # fmt: skip

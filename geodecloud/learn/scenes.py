@@ -17,6 +17,7 @@ from geodecloud.geo.raster import RasterSink, open_scene, profile_of
 from geodecloud.geo.scene import Array, ArraySink, Scene, Sink, shape_of
 from geodecloud.geo.sensors import Sensor
 from geodecloud.geo.tiling import Window
+from geodecloud.guides import open_guide
 from geodecloud.learn.predicting import Wishes
 from geodecloud.masking import MaskOptions, masked
 from geodecloud.pipeline import Aids, Road, translate_scene
@@ -92,10 +93,10 @@ def _drawing(translator: Translator, source: str | Path, wishes: Wishes) -> Iter
     with ExitStack() as stack:
         scene = open_scene(source, level=wishes.level)
         stack.callback(scene.close)
-        extra: dict[str, Scene] = {}
-        for name, path in wishes.extra.items():
-            extra[name] = opened = open_scene(path)
-            stack.callback(opened.close)
+        extra = {
+            name: stack.enter_context(open_guide(name, path, scene))
+            for name, path in wishes.extra.items()
+        }
         seen = scene.select(translator.bands_in)
         if translator.task == "cloud-removal":
             target: Scene = scene.select(translator.bands_out)
@@ -117,7 +118,7 @@ def _under_clouds(
     classes, _ = stack.enter_context(masked(scene, options))
     mask = ClassMask(classes, seen)
     fill = Fill.build(seen, mask)
-    if fill.is_empty:
+    if fill.is_empty and not extra:
         raise InputError(
             "the scene has no clear pixel",
             "what is under a cloud is drawn from what is clear around it",
