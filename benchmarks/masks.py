@@ -290,7 +290,7 @@ def dates(data: Path, names: Sequence[str]) -> None:
     """One place on thirty dates of 2018: the share of it that is masked, as decloud masks it."""
     lines = []
     folder = data / "test/sen12mscrts_ROI146_patch0_30dates"
-    for path in sorted(folder.glob("*.tif"), key=lambda path: path.name.split("_")[4]):
+    for path in sorted(folder.glob("*.tif"), key=lambda path: path.name.split("_")[5]):
         with open_scene(path) as raster:
             dn = raster.read(Window.whole(shape_of(raster.geobox)))[0]
             scene = scene_of(dn * 1e-4, "L1C", raster.geobox)
@@ -300,7 +300,7 @@ def dates(data: Path, names: Sequence[str]) -> None:
             if codes is not None:
                 cells.append(f"{is_masked(codes).mean():.0%}")
         blue = np.median(scene.read(Window.whole(dn.shape[1:]))[0][0])
-        lines.append((path.name.split("_")[4], f"{blue:.2f}", *cells))
+        lines.append((path.name.split("_")[5], f"{blue:.2f}", *cells))
     table("Thirty dates of one place", ("date", "median blue", *names), lines)
 
 

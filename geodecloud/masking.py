@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,7 @@ from geodecloud.geo.tiling import Window
 from geodecloud.mask_grammar import Array, Mask, Source, terms_of
 from geodecloud.progress import Listener, silent
 from geodecloud.run.detectors import DETECTORS, Detector, detector_for, detector_named, is_detector
+from geodecloud.run.network import is_model
 
 WORDS = ("auto", "all", "none")
 
@@ -285,14 +286,20 @@ class _Layer(NamedTuple):
 
 def _layer(source: Source, scene: Scene, options: MaskOptions, stack: ExitStack) -> _Layer:
     """Find what a term names; files stay open as long as the stack."""
-    if isinstance(source, str) and (source == "auto" or is_detector(source)):
-        detector = _chosen(scene, options.detector) if source == "auto" else detector_named(source)
+    if _names_detector(source):
+        detector = _chosen(scene, options.detector if source == "auto" else source)
         seen = scene.select(detector.bands)
         if set(detector.bands) <= CLASS_BANDS:
             return _Layer(_OnGround(seen, scene), detector, options.shaping(DETECTED))
         return _Layer(scene, detector, options.shaping(DETECTED))
     painted = _Painted(_codes_of(source, scene, stack), scene.geobox)
     return _Layer(_OnGround(painted, scene), _AsDrawn(), options.shaping(DRAWN))
+
+
+def _names_detector(source: Source) -> TypeGuard[str | Path]:
+    if isinstance(source, Path):  # never a word: only what stands there counts
+        return source.exists() and is_model(str(source))
+    return isinstance(source, str) and (source == "auto" or is_detector(source))
 
 
 def _chosen(scene: Scene, detector: str | Path | Detector | None) -> Detector:

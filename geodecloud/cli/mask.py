@@ -35,13 +35,15 @@ _OPTIONS = (
         "--specks",
         "specks_m2",
         type=float,
-        help="Drop cloud and shadow of less than this many square metres.  [500; 0]",
+        help="Drop cloud and shadow of less than this many square metres.  [500 where detected, 0 "
+        "where drawn]",
     ),
     click.option(
         "--holes",
         "holes_m2",
         type=float,
-        help="Mask clear ground shut in of less than this many square metres.  [5000; 0]",
+        help="Mask clear ground shut in of less than this many square metres.  [5000 where "
+        "detected, 0 where drawn]",
     ),
     click.option(
         "--shadows/--no-shadows", default=True, help="Mask detected shadows too.  [shadows]"
