@@ -29,7 +29,7 @@ START_BYTES = 512
 ZIP_START = b"PK\x03\x04"
 
 # Names that leave the folder an archive is unpacked into.
-_LEAVING = re.compile(r"^/|^[A-Za-z]:|\\|(^|/)\.\.(/|$)|\0")
+_LEAVING = re.compile(r"^/|^[A-Za-z]:|\\|(^|/)\.\.(/|$)|[\x00-\x1f]")
 
 
 class Entry(NamedTuple):

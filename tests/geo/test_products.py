@@ -354,3 +354,24 @@ def test_every_cut_of_the_metadata_is_one_error_or_a_scene(tmp_path):
     for end in range(0, len(text), 37):
         (root / "MTD_MSIL2A.xml").write_text(text[:end])
         refusal(root)
+
+
+def test_no_damage_to_an_archive_is_more_than_one_error(products, tmp_path):
+    """Bytes of its table of contents and of its metadata are changed, one or a few at a time."""
+    path = makers.zipped(products["L1C"], tmp_path / "whole.zip")
+    content = path.read_bytes()
+    table = content.rindex(b"PK\x01\x02", 0, content.index(b"PK\x01\x02") + 4)
+    random = np.random.default_rng(0)
+    refusals = []
+    for _ in range(120):
+        damaged = bytearray(content)
+        for place in random.integers(table, len(content), random.integers(1, 5)):
+            damaged[place] = random.integers(256)
+        path.write_bytes(damaged)
+        try:
+            with open_scene(path, bands=["B01"]) as scene:
+                whole(scene)
+        except InputError as error:
+            refusals.append(str(error))
+    assert 20 < len(refusals) < 120
+    assert not any("\n" in text for text in refusals)
