@@ -12,7 +12,9 @@ from geodecloud.errors import DataError, ModelError, OptionError, OutputError, T
 from geodecloud.learn.cloud_batches import CloudBatches
 from geodecloud.learn.evaluate import valid_loss
 from geodecloud.learn.models import MODELS, Pix2Pix, from_model
+from geodecloud.run.onnx import OnnxTranslator
 from geodecloud.run.package import open_package
+from geodecloud.translator import Request
 from tests.learn.conftest import BANDS, WIDTHS, data_of, small_model, unsettle
 
 CPU = torch.device("cpu")
@@ -187,6 +189,61 @@ def test_options_of_a_model_that_are_unknown_are_named(data) -> None:
         Pix2Pix(data, gan_loss="wgan")
     with pytest.raises(ModelError, match="network 'vnet' is unknown"):
         Pix2Pix(data, generator="vnet")
+
+
+def test_a_perceptual_loss_compares_what_the_discriminator_sees(paired_data) -> None:
+    model = small_model(paired_data, perceptual_loss=True, discriminator="resnet")
+    batch = paired_data.batches.at(0, CPU)
+    losses, _ = model.losses(model.phases[0], batch, {})
+    assert set(losses) == {"l1_loss", "gen_loss", "perceptual_loss"}
+    assert losses["perceptual_loss"] > 0
+    assert model.arguments()["perceptual_weight"] == 10
+    assert "perceptual_weight" not in small_model(paired_data).arguments()
+
+
+def test_a_backbone_takes_the_place_of_the_generator(paired_data) -> None:
+    model = Pix2Pix(paired_data, backbone="resnet18", depth=3, gan_weight=0)
+    spec = model.directions["forward"]["network"]
+    assert (spec["generator"], spec["arguments"]) == (
+        "backbone",
+        {"backbone": "resnet18", "depth": 3},
+    )
+    with pytest.raises(OptionError, match="nothing is downloaded"):
+        Pix2Pix(paired_data, backbone="resnet18", depth=3, pretrained=True)
+    with pytest.raises(OptionError, match="pretrained weights for generator unet"):
+        small_model(paired_data, pretrained=True)
+
+
+def test_the_strided_unet_is_fitted_to_the_chips_of_the_data(paired_data) -> None:
+    model = Pix2Pix(paired_data, generator="unet_pix2pix", width=4, gan_weight=0)
+    assert model.directions["forward"]["network"]["arguments"] == {"depth": 4, "width": 4}
+
+
+def test_a_network_given_as_an_object_is_trained_and_runs_without_being_known(
+    paired_data, tmp_path: Path
+) -> None:
+    network = torch.nn.Conv2d(4, 4, 3, padding=1)
+    model = Pix2Pix(paired_data, generator=network, gan_weight=0)
+    assert model.networks["forward"].generator is network
+    folder = model.save(tmp_path / "mine", compute_metrics=False)
+    pixels = np.random.default_rng(0).uniform(0, 0.5, (1, 4, 16, 16)).astype(np.float32)
+    drawn = OnnxTranslator(open_package(folder), "cpu")(Request(pixels, pixels > -1)).pixels
+    assert np.abs(drawn - model.predict(pixels)).max() < 0.01  # half-precision weights
+    with pytest.raises(ModelError, match="network 'Conv2d' is unknown"):
+        from_model(folder)
+
+
+def test_colours_are_learnt_of_their_grey(chips) -> None:
+    model = small_model(data_of(chips, "Colorize"), gan_weight=0)
+    way = model.directions["forward"]
+    assert (way["bands_in"], way["bands_out"]) == (("luma",), BANDS)
+    history = model.fit(2, lr=1e-2, steps_per_epoch=6, device="cpu", checkpoint=False)
+    assert history.rows[1]["l1_loss"] < history.rows[0]["l1_loss"]
+
+
+def test_the_learning_rate_of_the_discriminator_is_a_part_of_the_generators(data) -> None:
+    model = small_model(data, judge_lr_ratio=0.1)
+    assert [phase.optimiser.lr_ratio for phase in model.phases] == [1.0, 0.1]
 
 
 def test_a_real_pair_teaches_the_generator_but_not_the_discriminator(paired_chips) -> None:
