@@ -229,6 +229,16 @@ def test_pairs_are_taken_apart_for_a_cyclegan(tmp_path: Path) -> None:
     assert not (data.packed.has("source") & data.packed.has("target")).any()
 
 
+def test_a_small_domain_at_the_end_of_a_large_one_is_seen(tmp_path: Path) -> None:
+    for i in range(95):
+        write_raster(tmp_path / "set" / "train_a" / f"a{i}.tif", (8, 8), at=20 * i)
+    for i in range(3):
+        write_raster(tmp_path / "set" / "train_b" / f"b{i}.tif", (8, 8), at=20 * i + 9999)
+    data = prepare_data(tmp_path / "set", working_dir=tmp_path / "work", chip_size=8)
+    assert data.dataset_type == "CycleGAN"
+    assert data.packed.has("target").sum() == 3
+
+
 @pytest.mark.parametrize("name", ["superres", "Pix3Pix", "Classified_Tiles"])
 def test_types_for_other_models_are_refused(chip_folder: Path, name: str) -> None:
     with pytest.raises(OptionError, match="CloudRemoval, Pix2Pix, WNet_cGAN, CycleGAN"):

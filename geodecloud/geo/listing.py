@@ -11,6 +11,7 @@ from pathlib import Path
 from sys import intern
 from typing import overload
 
+from geodecloud.errors import InputError
 from geodecloud.geo.chips import ChipStore
 
 RASTERS = frozenset({".tif", ".tiff", ".jp2"})
@@ -193,15 +194,26 @@ class Folder:
 
 
 def files_below(folder: Path, *, deep: bool, before: str = "") -> Iterator[str]:
-    """Yield the names of files that are not hidden, relative to the folder."""
+    """Yield the names of files that are not hidden, relative to the folder.
+
+    Raises:
+        InputError: a folder cannot be listed.
+    """
     inside = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                inside.append(entry.name)
-            else:
-                yield before + entry.name
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    inside.append(entry.name)
+                else:
+                    yield before + entry.name
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be listed ({error.strerror})",
+            "a folder that may be read",
+            "check its rights",
+        ) from error
     for name in inside if deep else ():
         yield from files_below(folder / name, deep=True, before=f"{before}{name}/")

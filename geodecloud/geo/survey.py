@@ -146,7 +146,7 @@ def survey(
     step = max(1, len(samples) // LOOKED_AT)
     looks: dict[str, list[_Look]] = {}
     failures: list[InputError] = []
-    for sample in samples[::step]:
+    for sample in (*samples[::step], samples[-1]):  # the last may be of a side of its own
         for side, path in sample.files.items():
             try:
                 looks.setdefault(side, []).append(_look(path, side, reading))

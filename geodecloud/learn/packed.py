@@ -334,7 +334,7 @@ class PackWriter:
             shape = list(values.shape)
             tensors[name] = {"dtype": "I32", "shape": shape, "data_offsets": [begin, end]}
         header = _encode_header(tensors, self._description())
-        part = self.out.with_name(self.out.name + ".part")
+        part = Path(self._folder.name) / "whole"  # cleared away with the spools if the disk is full
         with part.open("wb") as file:
             file.write(header)
             for spool in self._spools.values():

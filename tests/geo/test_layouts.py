@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from geodecloud.errors import DataError
+from geodecloud.errors import DataError, InputError
 from geodecloud.geo import listing
 from geodecloud.geo.layouts import LAYOUTS, find_layout
 from geodecloud.geo.listing import Folder, Joined, Listing
@@ -102,6 +102,16 @@ def test_a_folder_of_two_layouts_is_one_clear_error(tmp_path: Path) -> None:
         write_raster(tmp_path / name / "a.tif")
     with pytest.raises(DataError, match=r"images2/, exported .* as well as train_a/"):
         find_layout(tmp_path)
+
+
+def test_a_folder_that_may_not_be_read_is_one_clear_error(monkeypatch, tmp_path: Path) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "images").mkdir()
+    monkeypatch.setattr(listing.os, "scandir", refuse)
+    with pytest.raises(InputError, match=r"images cannot be listed \(Permission denied\)"):
+        Folder(tmp_path / "images")
 
 
 class Lister:
