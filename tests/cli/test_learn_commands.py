@@ -119,7 +119,7 @@ def test_a_stopped_training_goes_on_with_the_same_rate(
     out = tmp_path / "model"
     first = ("--epochs", 2, "--batch-size", 4, "--val-split", 0.25, "--device", "cpu")
     with monkeypatch.context() as patch:
-        patch.setattr(Reporter, "__call__", _stop_in_the_second_epoch)
+        patch.setattr(Reporter, "__call__", _stop_after_the_first_epoch)
         with pytest.raises(KeyboardInterrupt):
             run("train", pairs, "--out", out, *first, "--lr", 2e-3)
     states = out.with_name("model.training")
@@ -130,7 +130,7 @@ def test_a_stopped_training_goes_on_with_the_same_rate(
     assert len(about["rows"]) == 2
 
 
-def _stop_in_the_second_epoch(_: Reporter, progress: Progress) -> None:
+def _stop_after_the_first_epoch(_: Reporter, progress: Progress) -> None:
     if progress.message == "training" and progress.metrics["epoch"] == 1:
         raise KeyboardInterrupt
 
