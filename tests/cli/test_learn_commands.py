@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
@@ -120,7 +121,7 @@ def test_a_stopped_training_goes_on_with_the_same_rate(
     first = ("--epochs", 2, "--batch-size", 4, "--val-split", 0.25, "--device", "cpu")
     with monkeypatch.context() as patch:
         patch.setattr(Reporter, "__call__", _stop_after_the_first_epoch)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(click.Abort):
             run("train", pairs, "--out", out, *first, "--lr", 2e-3)
     states = out.with_name("model.training")
     assert json.loads((states / "state.json").read_text())["status"] == "stopped"
