@@ -8,6 +8,7 @@ import json
 import pickle
 import re
 import struct
+import warnings
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -147,7 +148,9 @@ def _weights_in(files: Files, said: Mapping[str, Any]) -> str:
 def _read_weights(files: Files, name: str) -> Mapping[str, Tensor]:
     try:
         content = files.read(name, FILE_LIMIT_BYTES)
-        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about pickles that are not its own
+            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         raise ModelError(
             f"{files.place / name} cannot be read as weights ({str(error).partition(chr(10))[0]})",
