@@ -46,7 +46,8 @@ def references_for(
     with ExitStack() as stack:
         references = []
         for source in sources:
-            other = stack.enter_context(open_scene(source))
+            other = open_scene(source)
+            stack.callback(other.close)
             if other.sensor.unit != scene.sensor.unit:
                 raise OptionError(
                     f"reference {source} holds {other.sensor.unit}",
