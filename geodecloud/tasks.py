@@ -54,7 +54,7 @@ def decloud(
     outside the mask are the input's own, bit for bit.
 
     Args:
-        source: a raster, a folder or list of per-band rasters, or an open scene.
+        source: a raster, a product, a folder or list of per-band rasters, or an open scene.
         out: the GeoTIFF (COG) to write, or a sink.
         options: how; None takes the defaults.
         on_start: told the device and the model once both are known.

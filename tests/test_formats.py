@@ -55,6 +55,14 @@ def test_clouds_go_out_of_a_zipped_safe_and_clear_pixels_stay(tmp_path, level):
         assert dataset.nodata == 0
 
 
+def test_what_is_in_an_archive_is_shown(tmp_path):
+    archive = makers.zipped(makers.make_safe(tmp_path, "L1C", bands=("B02", "B11")))
+    shown = json.loads(run("info", archive, "--json"))
+    assert shown["drivers"] == ["JP2OpenJPEG"]
+    assert [band["name"] for band in shown["bands"]] == ["B02", "B11"]
+    assert (shown["sensor"], shown["level"]) == ("sentinel-2-l1c", "L1C")
+
+
 def test_the_classification_of_a_product_is_its_mask(tmp_path):
     product = makers.make_safe(tmp_path, bands=("B02", "B03"))
     out = tmp_path / "clear.tif"

@@ -67,7 +67,10 @@ FILE = click.Path(path_type=Path)
 @progress_option
 @click.pass_obj
 def decloud(reporter: Reporter, /, scene: tuple[Path, ...], out: Path, **options: Any) -> None:
-    """Remove clouds from SCENE (one GeoTIFF, a folder, or one file a band) into OUT.tif.
+    """Remove clouds from SCENE into OUT.tif.
+
+    SCENE is one GeoTIFF, the folder or .zip of a product (Sentinel-2, Landsat), or one file a
+    band.
 
     Pixels outside the mask leave bit-identical; OUT keeps the grid, the encoding and the
     metadata of the scene.

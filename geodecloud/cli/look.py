@@ -65,7 +65,7 @@ def compare(
 @click.option("--bands", help="Names of the scene's bands in order, such as B02,B03,B04,B08.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def info(scene: tuple[Path, ...], bands: str | None, as_json: bool) -> None:
-    """Show what SCENE is made of (one raster, a folder, or one file a band).
+    """Show what SCENE is made of (a raster, a product's folder or .zip, or one file a band).
 
     Value ranges come from a sample of the pixels.
     """
@@ -98,12 +98,11 @@ def _names(bands: str | None) -> list[str] | None:
 def _facts(scene: RasterScene | RasterStack) -> dict[str, Any]:
     """What is known of a scene, as JSON has it."""
     from geodecloud.errors import InputError
-    from geodecloud.geo.guard import driver_of
     from geodecloud.geo.plausible import check_radiometry
     from geodecloud.geo.raster import RasterScene, profile_of
     from geodecloud.geo.scene import shape_of
 
-    paths = [scene.path] if isinstance(scene, RasterScene) else list(scene.paths)
+    files = [scene] if isinstance(scene, RasterScene) else list(scene.files)
     height, width = shape_of(scene.geobox)
     dn, valid = _sample(scene)
     try:
@@ -111,8 +110,8 @@ def _facts(scene: RasterScene | RasterStack) -> dict[str, Any]:
     except InputError as error:  # what is wrong with a scene is worth showing, too
         notes = [str(error)]
     return {
-        "files": [str(path) for path in paths],
-        "drivers": sorted({driver_of(path) for path in paths}),
+        "files": [str(file.path) for file in files],
+        "drivers": sorted({file.driver for file in files}),
         "width": width,
         "height": height,
         **_place(scene.geobox),

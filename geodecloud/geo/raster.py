@@ -56,6 +56,7 @@ class RasterScene(Closing):
 
     Attributes:
         path: of the file.
+        driver: GDAL's name of its format.
         profile: how it stores its pixels.
         geobox: where they lie; ``crs`` is None without georeference.
         sensor: what the numbers mean.
@@ -66,7 +67,7 @@ class RasterScene(Closing):
     ) -> None:
         """Take an open file; ``open_scene`` is the way in."""
         self._file, self._channels = file, channels
-        self.path, self.geobox = file.path, file.geobox
+        self.path, self.driver, self.geobox = file.path, file.driver, file.geobox
         self.sensor, self.profile = sensor, profile
 
     def read(self, window: Window) -> tuple[Array, Flags]:
@@ -295,11 +296,13 @@ class _File(Closing):
         """Open the file and read its header."""
         path, url = entry.path, entry.url
         self.path, self._lock = path, threading.Lock()
-        driver = guard.driver_of(path, entry.start)
+        self.driver = guard.driver_of(path, entry.start)
         try:
             with guard.guarded(), guard.quiet(), ExitStack() as stack:
                 # a Path, not a string: rasterio takes the latter apart as a URL
-                self.dataset: Any = stack.enter_context(rasterio.open(url or path, driver=driver))
+                self.dataset: Any = stack.enter_context(
+                    rasterio.open(url or path, driver=self.driver)
+                )
                 guard.check_size(self.dataset, path)
                 self.geobox = guard.geobox_of(self.dataset, path)
                 self.profile = Profile.read_from(self.dataset)

@@ -40,6 +40,7 @@ class OpenFile(Scene, Protocol):
     """A scene of one open file."""
 
     path: Path
+    driver: str
 
     def close(self) -> None:
         """Close the file."""
