@@ -30,7 +30,7 @@ from geodecloud.sky.perlin import HashGradients, Places, layered_noise
 PX, PIXEL_M = 64, 10.0
 AMPLITUDES = [0.7**octave for octave in range(len(CELLS_M))]
 NM = (492.4, 559.8, 664.6, 832.8)  # B02, B03, B04, B08
-TURN_CHIPS = 256  # in a turn, so that it takes some milliseconds
+TURN_CHIPS = 64  # in a turn, so that it takes some milliseconds
 
 
 def installed(name: str) -> ModuleType | None:
@@ -227,7 +227,7 @@ def draw(target: Path, ground_path: Path, beside: Path | None) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=16, help="chips in one call (16)")
+    parser.add_argument("--batch", type=int, default=8, help="chips in one call (8)")
     parser.add_argument("--turns", type=int, default=9, help="turns of each contestant (9)")
     parser.add_argument("--figure", type=Path, help="draw the figure of the guide here instead")
     parser.add_argument("--ground", type=Path, help="a clear Sentinel-2 L2A scene, for the figure")

@@ -33,12 +33,16 @@ def constant(values: Any, like: Array, dtype: str = "float64") -> Array:
     return _constant(values, dtype, array_module(like), like.device)
 
 
-def columns(array: Array, index: Array) -> Array:
-    """Return array[:, index] of (B, N) by index (M,), by the quickest road there is."""
-    xp = array_module(array)
+def taken(array: Array, index: Array, axis: int) -> Array:
+    """Return what stands at index (M,) along an axis, by the quickest road there is."""
     if hasattr(array, "__array_namespace__"):
-        return xp.take(array, index, axis=1)
-    return array.index_select(1, index)
+        return array_module(array).take(array, index, axis=axis)
+    return array.index_select(axis, index)
+
+
+def columns(array: Array, index: Array) -> Array:
+    """Return array[:, index] of (B, N) by index (M,)."""
+    return taken(array, index, 1)
 
 
 def is_on_cpu(array: Array) -> bool:

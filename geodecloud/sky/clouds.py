@@ -36,7 +36,7 @@ _RELIEF_M = 120.0  # a cloud's lit side is told from this far towards the sun
 _MOST_RELIEF = 0.4
 _PENUMBRA = 0.03  # blur of a shadow by height: the sun's disc, and light scattered at the rim
 _TRACK_DEG = 193.0  # where Sentinel-2 flies by day, clockwise from north
-_CHIPS_AT_ONCE = 16  # what a processor's cache holds of them
+_CHIPS_AT_ONCE = 8  # what a processor's cache holds of them
 
 
 @dataclass(frozen=True, slots=True, eq=False)

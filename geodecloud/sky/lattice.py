@@ -13,7 +13,7 @@ from geodecloud.sky.arrays import Array, array_module
 WEIGHT_ONE = 2.0**20
 """What counts as 1 among the whole numbers of weights."""
 
-BLOCK_PX = 16
+BLOCK_PX = 32
 """Rows that are summed at once: few nodes lie near few rows, even of the finest octave."""
 
 

@@ -1,7 +1,7 @@
 """Gradient noise addressed by (seed, octave, lattice cell): batched, endless, on any device.
 
 Octaves of B windows are small matrix products over the nodes of their lattices: across, one for
-each size of lattice, and down, one for all octaves and sixteen rows. All factors are whole numbers
+each size of lattice, and down, one for all octaves and 32 rows. All factors are whole numbers
 whose products and sums stay below 2**53, so that float64 adds them without rounding, in whatever
 order: a place has the same noise, bit for bit, in every window that holds it, in every batch, in
 numpy and torch, on every device.
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Protocol, Self
 
-from geodecloud.sky.arrays import Array, array_module, columns, constant
+from geodecloud.sky.arrays import Array, array_module, columns, constant, taken
 from geodecloud.sky.lattice import BLOCK_PX, WEIGHT_ONE, Axis, Lattice, lattice_under
 
 _MASK = 0xFFFFFFFF
@@ -224,11 +224,13 @@ def layered_noise(
     # Row parts of gradients take the weight across and the slope down, col parts the slope across
     # and the weight down.
     blocks, first = down.in_blocks()
-    at = first[:, :, lattice.block.line_octave] + lattice.block_line
+    at = columns(first.reshape(-1, len(sizes)), lattice.block.line_octave) + lattice.block_line
+    at = at.reshape(n_chips, -1, lattice.block.n_lines)
     # where a block's last lines lie behind the octave's own, their factors are zero
     at = xp.clip(at, None, lattice.rows.n_lines - 1)
     at = at + xp.arange(n_chips, device=at.device)[:, None, None] * lattice.rows.n_lines
-    near = lines.reshape(-1, width)[at.reshape(-1)].reshape(len(blocks.cell), -1, width)
+    near = taken(lines.reshape(-1, width), at.reshape(-1), 0)
+    near = near.reshape(len(blocks.cell), -1, width)
     noise = blocks.factors(lattice.block, slopes_first=True).swapaxes(1, 2) @ near
     noise *= 1 / (_LINE_ONE * WEIGHT_ONE)
     return noise.reshape(n_chips, n_rows, width)[:, :height]
