@@ -27,7 +27,7 @@ from geodecloud.geo.radiometry import Overrides
 from geodecloud.geo.scene import shape_of
 from geodecloud.geo.sensor_file import read_sensor
 from geodecloud.geo.sensors import Sensor
-from geodecloud.geo.stacking import Closing, RasterStack, shown
+from geodecloud.geo.stacking import Closing, OpenScene, RasterStack, shown
 from geodecloud.geo.tiling import Window
 from geodecloud.geo.trees import Entry
 
@@ -49,7 +49,7 @@ Source = str | os.PathLike[str]
 Compression = Literal["deflate", "zstd", "lzw", "none"]
 
 
-class RasterScene(Closing):
+class RasterScene(OpenScene):
     """A raster file as a scene; a context manager.
 
     ``select`` shares the open file: closing one closes all. Reads from several threads take turns.

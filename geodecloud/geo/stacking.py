@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, Self
 
+import numpy as np
+import numpy.typing as npt
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
@@ -16,7 +18,9 @@ from geodecloud.geo import guard
 from geodecloud.geo.backscatter import in_decibels, is_backscatter
 from geodecloud.geo.masks import pixel_size_m
 from geodecloud.geo.radiometry import stacked
-from geodecloud.geo.scene import Scene, StackedScene, shape_of
+from geodecloud.geo.scene import Array, Scene, StackedScene, shape_of
+from geodecloud.geo.sensors import Sensor
+from geodecloud.geo.tiling import Window
 from geodecloud.geo.warped import on_grid
 
 
@@ -36,6 +40,21 @@ class Closing(ABC):
         self.close()
 
 
+class OpenScene(Closing):
+    """A scene whose files are open: what ``open_scene`` gives."""
+
+    geobox: GeoBox
+    sensor: Sensor
+
+    @abstractmethod
+    def read(self, window: Window) -> tuple[Array, npt.NDArray[np.bool_]]:
+        """Return stored numbers and validity of a window, each (C, H, W)."""
+
+    @abstractmethod
+    def select(self, names: Sequence[str]) -> Scene:
+        """Return the scene with these bands alone, in the order asked."""
+
+
 class OpenFile(Scene, Protocol):
     """A scene of one open file."""
 
@@ -46,7 +65,7 @@ class OpenFile(Scene, Protocol):
         """Close the file."""
 
 
-class RasterStack(StackedScene, Closing):
+class RasterStack(StackedScene, OpenScene):
     """Raster files as one scene, band upon band; a context manager.
 
     Args:
