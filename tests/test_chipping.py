@@ -11,8 +11,9 @@ from click.testing import CliRunner
 from geodecloud.chipping import chip
 from geodecloud.cli.main import root
 from geodecloud.cli.progress import Reporter
-from geodecloud.errors import GridError, InputError, OptionError, OutputError
+from geodecloud.errors import BandError, GridError, InputError, OptionError, OutputError
 from geodecloud.geo.chips import ChipStore, mosaic_chips
+from geodecloud.geo.esri import is_export
 from geodecloud.geo.raster import open_scene, profile_of, write_array
 from geodecloud.geo.scene import shape_of
 from geodecloud.geo.tiling import Window
@@ -205,10 +206,102 @@ def test_a_pair_is_two_scenes_of_one_place(scene, tmp_path):
     assert not (tmp_path / "set").exists()
 
 
-@pytest.mark.parametrize("wrong", [{"min_valid": 2}, {"max_cloud": -0.1}])
-def test_shares_that_are_none_are_refused(scene, tmp_path, wrong):
-    with pytest.raises(OptionError, match="between 0 and 1"):
+@pytest.mark.parametrize(
+    ("wrong", "found"),
+    [
+        ({"min_valid": 2}, "between 0 and 1"),
+        ({"max_cloud": -0.1}, "between 0 and 1"),
+        ({"layout": "kitti"}, "layout is 'kitti'"),
+    ],
+)
+def test_options_that_are_none_are_refused(scene, tmp_path, wrong, found):
+    with pytest.raises(OptionError, match=found):
         chip([scene], tmp_path / "chips", **wrong)
+
+
+def numbered(folder):
+    return sorted(path.name for path in folder.glob("*.tif"))
+
+
+def prepared(folder):
+    """What a model would train on."""
+    pytest.importorskip("torch")
+    from geodecloud.datasets import prepare_data
+
+    return prepare_data(folder, working_dir=folder.parent / "work", chip_size=32, batch_size=2)
+
+
+def test_an_export_of_all_scenes_is_read_as_clear_chips(scene, tmp_path):
+    made = make_scene(SHAPE, seed=1)
+    other = write(tmp_path / "second.tif", made.read(Window.whole(SHAPE))[0], made)
+    out = tmp_path / "export"
+    result = chip([scene, other], out, size_px=32, min_valid=0.6, layout="esri")
+    assert (result.n_chips, result.skipped) == (18, {"nodata": 6})
+    assert is_export(out)
+    assert numbered(out / "images") == [f"{i:09}.tif" for i in range(18)]
+    assert np.array_equal(whole(out / "images" / "000000006.tif")[0], whole(other)[0][:, :32, :32])
+    data = prepared(out)
+    assert (data.dataset_type, len(data.packed)) == ("CloudRemoval", 18)
+    with open_scene(scene) as opened:
+        assert data.packed.sides["target"].bands == opened.sensor.band_names
+
+
+def test_an_export_of_a_pair_is_read_as_a_pair(tmp_path):
+    made = make_scene(SHAPE)
+    optical = write(tmp_path / "optical.tif", made.read(Window.whole(SHAPE))[0], made)
+    radar = makers.make_rtc(tmp_path, corner=(599_900.0, 5_100_100.0))
+    out, notes = tmp_path / "export", []
+    options = {"size_px": 32, "pairs": True, "min_valid": 0.5}
+    chip([radar, optical], out, layout="esri", on_note=notes.append, **options)
+    stored = chip([radar, optical], tmp_path / "set", **options)
+    assert len(notes) == 1
+    for side in ("images", "images2"):
+        assert len(numbered(out / side)) == stored.n_chips > 3
+        others = ChipStore.open(tmp_path / "set" / side)
+        for file, other in zip(numbered(out / side), others, strict=True):
+            dn, valid = whole(out / side / file)
+            assert np.array_equal(dn, other.dn, equal_nan=True)
+            assert np.array_equal(valid, other.valid)
+    data = prepared(out)
+    assert (data.dataset_type, len(data.packed)) == ("Pix2Pix", stored.n_chips)
+    assert (data.sides["source"].unit, data.sides["target"].unit) == ("dB", "reflectance")
+
+
+def test_chips_of_an_export_say_what_the_name_of_the_file_said(tmp_path):
+    made = make_scene((20, 40), n_bands=1)
+    profile = profile_of(made)
+    plain = profile.__class__(**{**vars(profile), "descriptions": (None,), "nodata": (None,)})
+    path = tmp_path / "T32TMT_20200101_MSIL1C_B08.tif"
+    write_array(path, made.read(Window.whole((20, 40)))[0], made.geobox, plain, cog=False)
+    with open_scene(path) as scene:
+        assert (scene.sensor.band_names, scene.sensor.level) == (("B08",), "L1C")
+        sensor = scene.sensor
+    chip([path], tmp_path / "export", size_px=32, layout="esri")
+    with open_scene(tmp_path / "export" / "images" / "000000000.tif") as cut:
+        assert (cut.sensor.band_names, cut.sensor.level) == (sensor.band_names, sensor.level)
+    valid = whole(tmp_path / "export" / "images" / "000000000.tif")[1]
+    assert valid[:, :20].all()
+    assert not valid[:, 20:].any()  # the scene ends there
+
+
+def test_scenes_that_are_not_alike_make_no_export(scene, tmp_path):
+    made = make_scene(SHAPE, n_bands=3, dtype="uint8")
+    other = write(tmp_path / "rgb.tif", made.read(Window.whole(SHAPE))[0], made)
+    with pytest.raises(BandError, match=r"rgb.tif has other bands"):
+        chip([scene, other], tmp_path / "export", layout="esri")
+    assert not (tmp_path / "export").exists()
+
+
+def test_an_export_that_would_be_empty_leaves_the_one_that_is_there(scene, tmp_path):
+    out = tmp_path / "export"
+    chip([scene], out, size_px=32, layout="esri")
+    nothing = write(tmp_path / "nothing.tif", np.zeros_like(whole(scene)[0]), make_scene(SHAPE))
+    with pytest.raises(OptionError, match="no chip to export"):
+        chip([nothing], out, size_px=32, layout="esri", min_valid=0.5, overwrite=True)
+    assert len(numbered(out / "images")) == 12
+    assert is_export(out)
+    chip([scene], out, size_px=32, layout="esri", min_valid=1, overwrite=True)
+    assert len(numbered(out / "images")) == 6
 
 
 def test_the_command_says_what_it_left_out(scene, tmp_path):

@@ -29,6 +29,10 @@ FILE = click.Path(path_type=Path)
 @click.option("--aoi", type=FILE, help="Polygons (GeoJSON, GeoPackage) outside of which is nodata.")
 @click.option("--pairs", is_flag=True, help="Cut a source and a target into images/ and images2/.")
 @click.option(
+    "--layout", type=click.Choice(["geodecloud", "esri"]), default="geodecloud", show_default=True,
+    help="esri: one export of all scenes, on which ArcGIS can train.",
+)  # fmt: skip
+@click.option(
     "--min-valid", type=float, help="Leave out chips with a smaller share of valid pixels."
 )
 @click.option("--max-cloud", type=float, help="Leave out chips with a larger share of cloud.")
@@ -40,6 +44,7 @@ def chip(reporter: Reporter, /, scenes: tuple[Path, ...], chips: Path, **options
 
     All chips are of one size and lie inside the scene; smaller scenes are padded by reflection.
     Several scenes get a folder each inside CHIPS. A run that was stopped goes on where it was.
+    With --layout esri all scenes make one export without a manifest.
     """
     from geodecloud.chipping import ChipOptions, chip
 

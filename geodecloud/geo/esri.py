@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,9 @@ def write_esri(
     folders = [out / name for name in IMAGES[: len(rasters)]]
     n_places = 0
     with alone(out):
-        _clear(out, overwrite)
+        _refuse_others(out, overwrite)
+        chips = _begun(chips)  # what fails at once leaves the export that is there
+        _clear(out)
         for folder in folders:
             folder.mkdir(exist_ok=True)
         for place in chips:
@@ -166,10 +169,19 @@ def write_esri(
                 stats.add(chip)
             n_places += 1
             on_progress(Progress(n_places, n_places, "export"))
-        if not n_places:
-            raise OptionError("no chip to export", "an export has one at least", "give some")
         _write_about(out, written, mode)
     return n_places
+
+
+def _begun(chips: Iterable[Sequence[Chip]]) -> Iterator[Sequence[Chip]]:
+    """The same chips, of which the first was made."""
+    rest = iter(chips)
+    first = next(rest, None)
+    if first is None:
+        raise OptionError(
+            "no chip to export", "an export has one at least", "give some, or leave out fewer"
+        )
+    return chain([first], rest)
 
 
 def _write_chip(path: Path, chip: Chip, profile: Profile) -> None:
@@ -252,8 +264,8 @@ def _json(content: Mapping[str, Any]) -> bytes:
     return re.sub(r"-?Infinity", "null", text).encode()
 
 
-def _clear(out: Path, overwrite: bool) -> None:
-    """Leave nothing that could be taken for a chip of this export; refuse to replace unasked."""
+def _refuse_others(out: Path, overwrite: bool) -> None:
+    """Refuse to write beside other things, or to replace an export unasked."""
     known = {*IMAGES, EMD, MAP, STATS, "stats.txt", ".lock"}
     found = {path.name for path in out.iterdir()} - {".lock"}
     strangers = sorted(found - known)
@@ -263,6 +275,10 @@ def _clear(out: Path, overwrite: bool) -> None:
             "an export has a folder of its own",
             "choose an empty folder" + ("" if strangers else ", or pass --overwrite"),
         )
+
+
+def _clear(out: Path) -> None:
+    """Leave nothing that could be taken for a chip of this export."""
     (out / EMD).unlink(missing_ok=True)
     for name in IMAGES:
         for path in (out / name).glob("*") if (out / name).is_dir() else ():

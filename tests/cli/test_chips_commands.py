@@ -106,6 +106,26 @@ def test_bands_are_named_on_the_command_line(scene, tmp_path):
         run("chip", scene, tmp_path / "others", "--bands", "B05")
 
 
+def test_scenes_go_to_one_export_for_arcgis(scene, tmp_path, capsys):
+    second = tmp_path / "second.tif"
+    second.write_bytes(scene.read_bytes())
+    arguments = (scene, second, tmp_path / "out", "--chip-size", 32, "--layout", "esri")
+    run("chip", *arguments, "--progress", "json")
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    steps = [(event["done"], event["total"]) for event in events if event["event"] == "progress"]
+    assert steps == [(i + 1, 6) for i in range(6)] * 2
+    assert (events[-1]["scenes"], events[-1]["n_chips"]) == (["scene", "second"], 12)
+    about = json.loads((tmp_path / "out" / "esri_model_definition.emd").read_text())
+    assert (about["MetaDataMode"], about["ImageHeight"]) == ("Export_Tiles", 32)
+    with pytest.raises(OutputError, match="--overwrite"):
+        run("chip", *arguments)
+    run("chip", scene, second, tmp_path / "out", "--layout", "esri", "--pairs", "--overwrite")
+    assert len(list((tmp_path / "out" / "images2").glob("*.tif"))) == 2
+    run("mosaic", tmp_path / "out" / "images2", tmp_path / "back.tif")
+    back = whole(tmp_path / "back.tif")[:, :70, :50]  # chips reach beyond the scene
+    np.testing.assert_array_equal(whole(scene), back)
+
+
 def test_loose_chips_take_nodata_for_their_gaps(tmp_path):
     folder = tmp_path / "loose"
     folder.mkdir()
