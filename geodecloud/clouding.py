@@ -55,6 +55,7 @@ class CloudsOptions:
         sky_out: write the sky as JSON.
         bands, scale, offset, level: what the stored numbers are, where the file does not say;
             reflectance is ``(dn + offset) * scale``.
+        sensor, resolution_m: as ``open_scene`` takes them.
         overwrite: replace files that exist.
     """
 
@@ -71,6 +72,8 @@ class CloudsOptions:
     scale: float | None = None
     offset: float | None = None
     level: str | None = None
+    sensor: Sensor | str | Path | None = None
+    resolution_m: float | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -190,8 +193,8 @@ def _opened(source: Source, options: CloudsOptions) -> Iterator[Scene]:
     if not isinstance(source, str | Path | Sequence):
         yield source
         return
-    asked = {name: getattr(options, name) for name in ("bands", "scale", "offset", "level")}
-    with open_scene(source, **asked) as scene:
+    names = ("bands", "scale", "offset", "level", "sensor", "resolution_m")
+    with open_scene(source, **{name: getattr(options, name) for name in names}) as scene:
         yield scene
 
 

@@ -17,6 +17,7 @@ from geodecloud.geo.manifest import MANIFEST
 from geodecloud.geo.plausible import check_radiometry
 from geodecloud.geo.raster import RasterSink, open_scene
 from geodecloud.geo.scene import Scene
+from geodecloud.geo.sensors import Sensor
 from geodecloud.guides import open_guide
 from geodecloud.models import check_pixel_size, load_translator
 from geodecloud.pipeline import Aids, Road, translate_scene
@@ -37,6 +38,7 @@ class TranslateOptions:
         mask: where a cloud-removing model answers; see ``DecloudOptions``.
         extra: further inputs that the model wants, by name ("sar"): rasters on any grid.
         bands, scale, offset, level: what the stored numbers are, where the file does not say.
+        sensor, resolution_m: as ``open_scene`` takes them.
         tile_size_px, batch_size, device: how it is computed; see ``Road``.
         overwrite: replace what exists.
     """
@@ -49,6 +51,8 @@ class TranslateOptions:
     scale: float | None = None
     offset: float | None = None
     level: str | None = None
+    sensor: Sensor | str | Path | None = None
+    resolution_m: float | None = None
     tile_size_px: int = 512
     batch_size: int | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -179,6 +183,8 @@ def _opened(source: Paths | Scene, options: TranslateOptions) -> Iterator[Scene]
         scale=options.scale,
         offset=options.offset,
         level=options.level,
+        sensor=options.sensor,
+        resolution_m=options.resolution_m,
     ) as scene:
         yield scene
 

@@ -37,6 +37,8 @@ FILE = click.Path(path_type=Path)
     help="Added to stored numbers before scaling; -1000 since baseline 04.00.",
 )
 @click.option("--level", type=click.Choice(["L1C", "L2A"]), help="Product level of the scene.")
+@click.option("--sensor", type=FILE, help="A TOML file that says what the numbers mean.")
+@click.option("--resolution", "resolution_m", type=float, help="Pixel size in metres.  [finest]")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @progress_option
 @click.pass_obj

@@ -63,15 +63,26 @@ def compare(
 @click.command()
 @click.argument("scene", nargs=-1, required=True, type=FILE)
 @click.option("--bands", help="Names of the scene's bands in order, such as B02,B03,B04,B08.")
+@click.option("--sensor", type=FILE, help="A TOML file that says what the numbers mean.")
+@click.option("--resolution", "resolution_m", type=float, help="Pixel size in metres.  [finest]")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-def info(scene: tuple[Path, ...], bands: str | None, as_json: bool) -> None:
+def info(
+    scene: tuple[Path, ...],
+    bands: str | None,
+    sensor: Path | None,
+    resolution_m: float | None,
+    as_json: bool,
+) -> None:
     """Show what SCENE is made of (a raster, a product's folder or .zip, or one file a band).
 
     Value ranges come from a sample of the pixels.
     """
     from geodecloud.geo.raster import open_scene
 
-    with open_scene(scene[0] if len(scene) == 1 else scene, bands=_names(bands)) as opened:
+    source = scene[0] if len(scene) == 1 else scene
+    with open_scene(
+        source, bands=_names(bands), sensor=sensor, resolution_m=resolution_m
+    ) as opened:
         facts = _facts(opened)
     click.echo(json.dumps(facts, indent=2) if as_json else _as_text(facts))
 

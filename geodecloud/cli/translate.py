@@ -37,6 +37,8 @@ FILE = click.Path(path_type=Path)
 @click.option("--scale", type=float, help="Value of one stored step, such as 0.0001.")
 @click.option("--offset", type=float, help="Added to stored numbers before scaling.")
 @click.option("--level", type=click.Choice(["L1C", "L2A"]), help="Product level of the scene.")
+@click.option("--sensor", type=FILE, help="A TOML file that says what the numbers mean.")
+@click.option("--resolution", "resolution_m", type=float, help="Pixel size in metres.  [finest]")
 @click.option("--overwrite", is_flag=True, help="Replace what exists.")
 @progress_option
 @click.pass_obj

@@ -66,6 +66,22 @@ def test_a_sky_hangs_over_a_scene(scene, tmp_path, capsys):
     np.testing.assert_array_equal(whole(tmp_path / "again.tif"), after)
 
 
+def test_a_sensor_and_a_pixel_size_are_taken_as_said(scene, tmp_path):
+    bands = (f'[[band]]\nname = "b{nm}"\nwavelength_nm = {nm}\n' for nm in (450, 550, 650, 850))
+    (tmp_path / "own.toml").write_text(
+        'name = "own"\n' + "".join(f"{band}scale = 0.0001\n" for band in bands)
+    )
+    options = ("--sensor", tmp_path / "own.toml", "--resolution", 20)
+    run("clouds", scene, tmp_path / "cloudy.tif", "--coverage", 0.5, *options)
+    with open_scene(tmp_path / "cloudy.tif") as cloudy:
+        assert cloudy.sensor.band_names == ("b450", "b550", "b650", "b850")
+        assert shape_of(cloudy.geobox) == (45, 35)
+    with open_scene(scene, resolution_m=20) as clear:
+        before = clear.read(Window.whole((45, 35)))[0]
+    brighter = whole(tmp_path / "cloudy.tif")[0] > before[0]
+    assert 0.3 < brighter.mean() < 0.7
+
+
 def test_programs_get_json_lines(scene, tmp_path):
     done = process("clouds", scene, tmp_path / "cloudy.tif", "--progress", "json", "--type", "fog")
     assert done.returncode == 0, done.stderr

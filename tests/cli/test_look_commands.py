@@ -100,6 +100,17 @@ def test_info_takes_a_file_a_band(tmp_path, capsys):
     assert facts(capsys, tmp_path)["bands"] == found["bands"]
 
 
+def test_info_shows_a_scene_as_it_is_opened_with_these_options(scene, tmp_path, capsys):
+    bands = (f'[[band]]\nname = "{name}"\nscale = 0.001\n' for name in ("green", "red", "a", "b"))
+    (tmp_path / "own.toml").write_text('name = "own"\nlevel = "L1C"\n' + "".join(bands))
+    found = facts(capsys, scene, "--sensor", tmp_path / "own.toml", "--resolution", 20)
+    assert (found["sensor"], found["level"]) == ("own", "L1C")
+    assert (found["width"], found["height"], found["pixel_m"]) == (100, 150, [20, 20])
+    assert [(band["name"], band["scale"]) for band in found["bands"]] == [
+        ("B03", 0.001), ("B04", 0.001), ("a", 0.001), ("b", 0.001)
+    ]  # fmt: skip
+
+
 def test_info_reads_little_of_a_large_scene(tmp_path, monkeypatch, capsys):
     made = make_scene((2000, 1500), 1)
     path = written(tmp_path / "large.tif", made)

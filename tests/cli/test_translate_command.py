@@ -16,6 +16,7 @@ from geodecloud.cli.models import models
 from geodecloud.errors import OutputError
 from geodecloud.geo.chips import ChipStore, mosaic_chips
 from geodecloud.geo.raster import open_scene
+from geodecloud.geo.tiling import Window
 from geodecloud.run.package import open_package
 from tests.cli.test_decloud_command import SAMPLE, run
 from tests.packages import direction, mixing_package
@@ -45,6 +46,26 @@ def test_a_scene_is_translated_and_the_last_event_says_how(model: Path, tmp_path
     assert events[-1]["files"] == {"output": str(out)}
     with rasterio.open(out) as dataset, rasterio.open(SAMPLE) as before:
         assert (dataset.count, dataset.dtypes[0], dataset.crs) == (3, "uint8", before.crs)
+
+
+def test_a_sensor_and_a_pixel_size_are_taken_as_said(model: Path, tmp_path: Path) -> None:
+    with rasterio.open(SAMPLE) as before:
+        n_bands, shape = before.count, before.shape
+    names = [*BANDS, *(f"other{i}" for i in range(n_bands))][:n_bands]
+    bands = (f'[[band]]\nname = "{name}"\nscale = 0.0002\nnodata = 0\n' for name in names)
+    (tmp_path / "own.toml").write_text('name = "own"\n' + "".join(bands))
+    options = ["--sensor", tmp_path / "own.toml", "--resolution", "20", "--device", "cpu"]
+    done = run("translate", SAMPLE, tmp_path / "out.tif", "--model", model, *options)
+    assert done.returncode == 0, done.stderr
+    with (
+        open_scene(SAMPLE, bands=names, scale=2e-4, offset=0, resolution_m=20) as scene,
+        rasterio.open(tmp_path / "out.tif") as out,
+    ):
+        assert out.shape == tuple(scene.geobox.shape) == (shape[0] // 2, shape[1] // 2)
+        seen = scene.select(BANDS)
+        dn, valid = seen.read(Window.whole(out.shape))
+        red = seen.sensor.to_reflectance(dn)[2] * 3 * 255
+        assert np.abs(out.read(1) - np.clip(red, 0, 255))[valid.all(0)].max() <= 1
 
 
 def test_the_mosaic_of_translated_chips_is_the_translated_scene(
