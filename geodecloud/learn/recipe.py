@@ -23,6 +23,7 @@ from geodecloud.learn.data import ChipData, split
 from geodecloud.learn.models import MODELS, Model
 from geodecloud.learn.packed import PackedChips
 from geodecloud.learn.splitting import split_chips
+from geodecloud.learn.state import STATE_JSON
 from geodecloud.progress import Cancelled, Listener, Progress, silent
 
 Options = Mapping[str, Any]
@@ -189,6 +190,8 @@ def main(arguments: list[str] | None = None) -> int:
         model = _model_of(recipe, data, asked)
         if int(os.environ.get("LOCAL_RANK", "0")):
             return 0  # one of several devices: the first goes on alone
+        if asked.fold is not None:
+            model.training["held_out_fold"] = asked.fold
         figures = model.compute_metrics()
         sys.stdout.write(json.dumps({"event": "metrics", **figures}) + "\n")
         if all(importlib.util.find_spec(name) for name in PACKAGE_NEEDS):
@@ -212,7 +215,7 @@ def _model_of(recipe: Recipe, data: ChipData, asked: argparse.Namespace) -> Mode
     if asked.weights is not None:
         model = recipe.make(data)
         model.load(asked.weights)
-        model.training = {**recipe.training, **model.arguments()}
+        model.training = {**model.arguments(), **_trained(asked.weights.parent)}
         return model
     changed = {} if asked.epochs is None else {"epochs": asked.epochs}
     return recipe.train(
@@ -224,6 +227,16 @@ def _model_of(recipe: Recipe, data: ChipData, asked: argparse.Namespace) -> Mode
         listener=_Lines(),
         **changed,
     )
+
+
+def _trained(folder: Path) -> dict[str, Any]:
+    """How the state beside some weights says that they were trained; nothing without one."""
+    try:
+        state = json.loads((folder / STATE_JSON).read_text())
+    except OSError:
+        return {}
+    told = state["configuration"]
+    return {**told["model"], "plan": told["plan"], "best": state["best"]}
 
 
 class _Lines:
