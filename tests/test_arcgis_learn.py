@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import matplotlib as mpl
@@ -57,6 +58,17 @@ def notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def in_little_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Narrow judges, a short search of the rate, no Fabric: each has tests of its own."""
+    from geodecloud.learn.discriminators import PatchGAN
+    from geodecloud.learn.training import find_lr
+
+    monkeypatch.setattr(PatchGAN.__init__, "__defaults__", (4,))
+    monkeypatch.setitem(find_lr.__kwdefaults__, "n_steps", 12)
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+
+
 def shortened(block: str) -> str:
     """The block with fewer epochs, steps and a narrower network: what it does stays the same."""
     block = re.sub(r"fit\(10", "fit(1", block)
@@ -67,6 +79,7 @@ def shortened(block: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_little_time")
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_the_steps_of_the_page_run(notebook: Path, number: int) -> None:
     sensor = OPTICAL if "CycleGAN" in BLOCKS[number] else RADAR
