@@ -67,7 +67,8 @@ class BackboneUNet(nn.Module):
     def take_pretrained(self) -> None:
         """Give the encoder its ImageNet weights, where this machine has them.
 
-        The first convolution is spread over the channels that are seen here.
+        They are held as they are until ``requires_grad_``, all but the first convolution, which is
+        spread over the channels that are seen here.
 
         Raises:
             OptionError: they are not here, or there are none for this encoder.
@@ -97,7 +98,10 @@ class BackboneUNet(nn.Module):
         encoder = library.get_encoder(self.backbone, depth=self.depth, weights=None)
         encoder.load_state_dict(load_file(path))
         encoder.set_in_channels(self._in_channels, pretrained=True)
+        encoder.requires_grad_(False)
+        first = next(part for part in encoder.modules() if isinstance(part, nn.Conv2d))
         self.encoder = _without_idle_parts(encoder, self._in_channels)
+        first.requires_grad_(True)
 
 
 def supported_backbones() -> list[str]:

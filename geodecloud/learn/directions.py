@@ -1,4 +1,4 @@
-"""new_direction: what a model's direction says of itself, as a package keeps it."""
+"""What a model's direction says of itself, as a package keeps it: made new, found, completed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Any
 
 from torch import nn
 
-from geodecloud.errors import OptionError
+from geodecloud.errors import ModelError, OptionError
 from geodecloud.learn.data import ChipData
 from geodecloud.learn.networks import Generator, fitted_arguments
-from geodecloud.learn.reach import stride_of
+from geodecloud.learn.reach import halo_of, stride_of
 
 CORRECTION_INPUTS = ("pixels", "mask", "fill", "level")
+TOWARDS = {"A": "BtoA", "B": "AtoB"}
+"""Directions by the domain that they lead to."""
 
 
 def new_direction(
@@ -62,6 +64,32 @@ def new_direction(
         "sensor_out": target.sensor or "unknown",
         "bands_out": target.bands,
     }
+
+
+def find_direction(
+    directions: Mapping[str, Any], name: str | None, towards: str | None = None
+) -> str:
+    """Return the direction of a name, or towards a domain; the first where nothing is asked.
+
+    Raises:
+        ModelError: there is no such direction.
+    """
+    asked = name or TOWARDS.get(towards or "", towards)
+    if asked is not None and asked not in directions:
+        raise ModelError(
+            f"the model has no direction {asked!r}",
+            f"it has {', '.join(directions)}",
+            "choose one of them",
+        )
+    return asked or next(iter(directions))
+
+
+def whole_direction(way: dict[str, Any], network: Any) -> dict[str, Any]:
+    """Return the fields of ``run.package.Direction``; stride and reach are counted once."""
+    if "halo_px" not in way:
+        halo = max(network.reach_px, halo_of(network.generator, network.n_condition_channels))
+        way |= {"stride_px": stride_of(network), "halo_px": halo}
+    return {key: value for key, value in way.items() if key != "task"}
 
 
 def name_of(network: Generator) -> str:

@@ -178,6 +178,11 @@ class GAN(Model):
             out.mkdir(parents=True, exist_ok=True)
             save_png(self.show_results(), out / f"samples-{epoch:04}.png")
 
+    @property
+    def supported_backbones(self) -> list[str]:
+        """None: there is no picture that it would encode."""
+        return []
+
     def show_results(self, rows: int = 4, rgb_bands: Any = None) -> Figure:
         """Return a figure of chips that were drawn, eight in a row."""
         from geodecloud.learn.plots import show_chips

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from geodecloud.errors import DataError, ModelError, TrainingError
+from geodecloud.learn import fitting
 from geodecloud.learn.data import ChipData
+from geodecloud.learn.directions import find_direction, whole_direction
 from geodecloud.learn.evaluate import evaluate, valid_loss
-from geodecloud.learn.plan import Batch, Carried, History, Losses, LrSearch, Phase, Plan
-from geodecloud.learn.reach import halo_of, stride_of
-from geodecloud.learn.state import copy_state, load_averages, saved_lr
-from geodecloud.learn.training import find_lr, fit
-from geodecloud.progress import Listener, silent
+from geodecloud.learn.plan import Batch, Carried, History, Losses, LrSearch, Phase
+from geodecloud.learn.state import copy_state, load_averages
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from geodecloud.learn.translator import TorchTranslator
     from geodecloud.run.package import Package
 
-PATIENCE = 5  # epochs, of early stopping
 METRIC_SKIES = 4  # over each held-out window: one alone leaves figures to chance
 
 
@@ -84,10 +82,13 @@ class Model:
 
     def configuration(self) -> dict[str, Any]:
         """Return what a resumed run must share with this one."""
+        weights = [p for network in self.networks.values() for p in network.parameters()]
+        n_held = sum(not weight.requires_grad for weight in weights)
         return {
             "system": type(self).__name__,
             "model": self.arguments(),
             "data": self.data.describe(),
+            **({"n_held": n_held} if n_held else {}),
         }
 
     @property
@@ -103,112 +104,34 @@ class Model:
             )
         return self._data
 
-    def lr_find(
-        self,
-        allow_plot: bool = True,
-        mixed_precision: bool = False,
-        start_lr: float = 1e-6,
-        end_lr: float = 1.0,
-    ) -> float:
-        """Return the learning rate at which the loss falls fastest; weights stay as they are.
+    lr_find = fitting.lr_find
+    fit = fitting.fit
 
-        With ``allow_plot`` a notebook shows the losses over the rates, the pick marked.
-        """
-        self.search = self._search_lr(mixed_precision, start_lr, end_lr)
-        if allow_plot:
-            from geodecloud.learn.plots import plot_lr, show
+    def unfreeze(self) -> None:
+        """Let every weight move: also those of a pretrained encoder, which begin held."""
+        for network in self.networks.values():
+            network.requires_grad_(True)
 
-            show(plot_lr(self.search))
-        return self.search.best
-
-    def fit(
-        self,
-        epochs: int = 10,
-        lr: float | None = None,
-        one_cycle: bool = True,
-        early_stopping: bool = False,
-        checkpoint: bool | Literal["all"] = True,
-        tensorboard: bool = False,
-        monitor: str = "valid_loss",
-        mixed_precision: bool | str = False,
-        *,
-        schedule: str | None = None,
-        out: Path | None = None,
-        resume: bool = False,
-        device: str = "auto",
-        devices: int = 1,
-        steps_per_epoch: int | None = None,
-        checkpoint_seconds: float = 120.0,
-        keep: Literal["best", "last"] = "best",
-        listener: Listener = silent,
-    ) -> History:
-        """Train and return a table row for each epoch; the best epoch's weights stay.
-
-        Args:
-            epochs: rows of the table.
-            lr: highest learning rate; None takes that of the run that goes on, the class's own,
-                or looks for one.
-            one_cycle: let it rise and fall, or follow the class's own schedule; else constant.
-            early_stopping: end after 5 epochs without a better ``monitor``.
-            checkpoint: save states into ``out``, or into a folder beside the data; "all" keeps
-                the weights of each epoch too.
-            tensorboard: write events beside the states.
-            monitor: value of a table row that is to fall.
-            mixed_precision: True or "bf16", or "fp16", on CUDA.
-            schedule: "one_cycle", "constant", "linear_decay" or "step_decay"; overrules
-                ``one_cycle``.
-            out: folder of the saved states.
-            resume: go on from the state in ``out``.
-            device: "cpu", "cuda", "cuda:1" or "auto".
-            devices: how many share each batch.
-            steps_per_epoch: None takes as many as show the training part once.
-            checkpoint_seconds: time between saved states.
-            keep: the weights of which epoch stay.
-            listener: told every few steps.
+    @property
+    def available_metrics(self) -> list[str]:
+        """The columns of the training table: what ``fit`` takes as ``monitor``.
 
         Raises:
-            TrainingError: the run diverged, memory ran out, or the state is of another run.
+            DataError: the model has no data.
         """
-        if out is None and checkpoint and self.data.working_dir is not None:
-            out = self.data.working_dir / "training"
-        self._states = out if checkpoint else None
-        if lr is None:
-            lr = saved_lr(out) if resume and out is not None else self.default_lr
-        if lr is None:
-            self.search = self._search_lr(mixed_precision, 1e-6, 1.0, device)
-            lr = self.search.best
-        plan = Plan(
-            epochs=epochs,
-            steps_per_epoch=steps_per_epoch or self.data.steps_per_epoch,
-            lr=lr,
-            schedule=schedule or (self.default_schedule if one_cycle else "constant"),
-            device=device,
-            devices=devices,
-            mixed_precision=mixed_precision,
-            patience=PATIENCE if early_stopping else 0,
-            monitor=monitor,
-            seed=self.data.seed,
-            checkpoint_seconds=checkpoint_seconds,
-            keep=keep,
-            keep_epochs=checkpoint == "all",
-            tensorboard=tensorboard,
-        )
-        self.history = fit(
-            self,
-            self.data.batches,
-            plan,
-            out=self._states,
-            validate=self._validate,
-            listener=listener,
-            resume=resume,
-        )
-        self.training = {
-            "dataset_type": self.data.dataset_type,
-            "plan": plan.identity(),
-            "best": self.history.best,
-            **self.arguments(),
-        }
-        return self.history
+        return fitting.table_columns(self)
+
+    @property
+    def supported_backbones(self) -> list[str]:
+        """The encoders that can stand in a generator; none where it takes no picture in."""
+        from geodecloud.learn.backbones import supported_backbones
+
+        return supported_backbones()
+
+    @property
+    def supported_datasets(self) -> list[str]:
+        """The types of data that it trains on."""
+        return list(self.dataset_types)
 
     def on_epoch(self, out: Path | None, epoch: int) -> None:
         """Do what is to be done after each epoch, with the averages in the networks: nothing.
@@ -252,7 +175,7 @@ class Model:
 
     def answer(self, batch: Batch, direction: str | None = None) -> Tensor:
         """Return what the model answers to a batch, (B, C', H, W) in the target's unit."""
-        name = self._direction(direction)
+        name = find_direction(self.directions, direction)
         network = self.networks[name]
         was_training = network.training
         network.eval()
@@ -271,7 +194,7 @@ class Model:
         from geodecloud.learn.translator import TorchTranslator
         from geodecloud.run.package import Direction
 
-        name = self._direction(direction)
+        name = find_direction(self.directions, direction)
         return TorchTranslator(
             copy.deepcopy(self.networks[name]),
             Direction.model_validate({"name": name, **self._way(name)}),
@@ -323,7 +246,7 @@ class Model:
         del padding  # of the face that this mirrors
         from geodecloud.learn.predicting import Wishes, predict
 
-        translator = self.translator(self._direction(direction, convert_to), device)
+        translator = self.translator(find_direction(self.directions, direction, convert_to), device)
         wishes = Wishes(mask, fill, level, extra, tile_size, batch_size, overwrite)
         return predict(translator, source, output, wishes)
 
@@ -344,7 +267,7 @@ class Model:
         """
         from geodecloud.learn.saving import export_model
 
-        name = self._direction(direction)
+        name = find_direction(self.directions, direction)
         return export_model(
             (self.networks[name], {"name": name, **self._way(name)}),
             Path(path), target, resolution_m, overwrite=overwrite,
@@ -415,17 +338,6 @@ class Model:
         network = self.networks[next(iter(self.directions))]
         return next(network.parameters()).device
 
-    def _direction(self, name: str | None, convert_to: str | None = None) -> str:
-        """The direction of a name, or towards a domain; the first where nothing is asked."""
-        asked = name or {"A": "BtoA", "B": "AtoB", None: None}.get(convert_to, convert_to)
-        if asked is not None and asked not in self.directions:
-            raise ModelError(
-                f"{type(self).__name__} has no direction {asked!r}",
-                f"it has {', '.join(self.directions)}",
-                "choose one of them",
-            )
-        return asked or next(iter(self.directions))
-
     def _check_system(self, package: Package) -> None:
         if package.card.system != type(self).__name__:
             raise ModelError(
@@ -450,18 +362,7 @@ class Model:
 
     def _way(self, name: str) -> dict[str, Any]:
         """The fields of a direction, its reach counted once."""
-        way = self.directions[name]
-        if "halo_px" not in way:
-            network: Any = self.networks[name]
-            halo = max(network.reach_px, halo_of(network.generator, network.n_condition_channels))
-            way |= {"stride_px": stride_of(network), "halo_px": halo}
-        return {key: value for key, value in way.items() if key != "task"}
-
-    def _search_lr(
-        self, mixed_precision: bool | str, start_lr: float, end_lr: float, device: str = "auto"
-    ) -> LrSearch:
-        plan = Plan(1, 100, seed=self.data.seed, device=device, mixed_precision=mixed_precision)
-        return find_lr(self, self.data.batches, plan, start_lr=start_lr, end_lr=end_lr)
+        return whole_direction(self.directions[name], self.networks[name])
 
     def _validate(self) -> dict[str, float]:
         device = self._device

@@ -44,7 +44,8 @@ class Pix2Pix(Model):
             without the latter there is none, and the model is trained on the distance alone.
         judge_lr_ratio: learning rate of the discriminator, as a part of the generator's.
         from_fill: on CloudRemoval, correct the fill; False draws the target of the pixels alone.
-        pretrained: give the backbone its ImageNet weights, which must be on this machine.
+        pretrained: give the backbone its ImageNet weights, which must be on this machine, and hold
+            them until ``unfreeze``.
         seed: of the initial weights.
 
     Source: Isola et al. 2017, https://arxiv.org/abs/1611.07004

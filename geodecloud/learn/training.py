@@ -170,14 +170,19 @@ def start(system: System, plan: Plan, place: Place) -> TrainingState:
 
 @contextmanager
 def only_moving(networks: Mapping[str, nn.Module], names: Sequence[str]) -> Iterator[None]:
-    """Freeze all other networks: no gradient reaches them while the context lasts."""
+    """Freeze all other networks: no gradient reaches them while the context lasts.
+
+    Weights that were held before are held within and after it.
+    """
+    others = [network for name, network in networks.items() if name not in names]
+    moving = [p for network in others for p in network.parameters() if p.requires_grad]
     try:
-        for name, network in networks.items():
-            network.requires_grad_(name in names)
+        for parameter in moving:
+            parameter.requires_grad_(False)
         yield
     finally:
-        for network in networks.values():
-            network.requires_grad_(True)
+        for parameter in moving:
+            parameter.requires_grad_(True)
 
 
 @contextmanager

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from geodecloud.errors import DataError, ModelError, OptionError, OutputError, TrainingError
 from geodecloud.learn.cloud_batches import CloudBatches
 from geodecloud.learn.evaluate import valid_loss
 from geodecloud.learn.models import MODELS, Pix2Pix, from_model
+from geodecloud.learn.networks import GENERATORS
 from geodecloud.run.onnx import OnnxTranslator
 from geodecloud.run.package import open_package
 from geodecloud.translator import Request
@@ -255,3 +257,40 @@ def test_a_real_pair_teaches_the_generator_but_not_the_discriminator(paired_chip
     assert losses["gen_loss"] == 0
     verdict, _ = model.losses(model.phases[1], batch, carried)
     assert verdict["D_loss"] == 0
+
+
+def test_pretrained_weights_are_held_until_they_are_unfrozen(
+    paired_data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = {"backbone": "resnet18", "depth": 3, "gan_weight": 0}
+    encoder = GENERATORS["backbone"](3, 1, "resnet18").encoder
+    save_file(encoder.state_dict(), tmp_path / "model.safetensors")
+    monkeypatch.setattr(
+        "huggingface_hub.try_to_load_from_cache", lambda _, name, **__: str(tmp_path / name)
+    )
+    model = Pix2Pix(paired_data, **backbone, pretrained=True)
+    assert _moved_by_a_step(model) == {"encoder.conv1", "decoder", "head"}
+    assert model.configuration()["n_held"] > 0
+    model.unfreeze()
+    assert _moved_by_a_step(model) == {"encoder.conv1", "encoder.layer1", "decoder", "head"}
+    assert "n_held" not in model.configuration()
+
+
+def _moved_by_a_step(model: Pix2Pix) -> set[str]:
+    generator = model.networks["forward"].generator
+    before = {name: weight.detach().clone() for name, weight in generator.named_parameters()}
+    model.fit(1, lr=1e-2, steps_per_epoch=1, device="cpu", checkpoint=False, keep="last")
+    parts = ("encoder.conv1", "encoder.layer1", "decoder", "head")
+    return {
+        next(part for part in parts if name.startswith(part))
+        for name, weight in generator.named_parameters()
+        if name.startswith(parts) and not torch.equal(weight, before[name])
+    }
+
+
+def test_every_supported_backbone_is_one_that_can_be_taken(paired_data) -> None:
+    known = small_model(paired_data).supported_backbones
+    assert {"resnet18", "resnet34"} <= set(known)
+    Pix2Pix(paired_data, backbone=known[0], depth=3, gan_weight=0)
+    with pytest.raises(OptionError, match="backbone 'resnet35'"):
+        Pix2Pix(paired_data, backbone="resnet35")

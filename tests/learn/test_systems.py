@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from geodecloud.errors import OptionError
+from geodecloud.errors import DataError, OptionError
 from geodecloud.geo.fill import Fill
 from geodecloud.geo.scene import ArrayMask, ArrayScene, ArraySink, shape_of
 from geodecloud.geo.sensors import SENSORS
 from geodecloud.geo.tiling import Window
+from geodecloud.learn.cyclegan import CycleGAN
 from geodecloud.learn.data import ChipData
 from geodecloud.learn.model import Model
 from geodecloud.learn.models import MODELS, from_model
@@ -95,10 +96,29 @@ def test_a_model_says_how_good_it_is_and_shows_it(name, guided_chips) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_data_of_another_type_is_refused(name, guided_chips) -> None:
-    unsuited = {"Pix2Pix": "GAN", "GAN": "Pix2Pix"}.get(name, "CloudRemoval")
-    with pytest.raises(Exception, match=f"{name} trains on"):
+def test_what_can_be_monitored_is_what_the_table_shows(name, guided_chips) -> None:
+    model = small(name, guided_chips)
+    before = weights_of(model)
+    metrics = model.available_metrics
+    assert all(torch.equal(weight, before[key]) for key, weight in weights_of(model).items())
+    assert model.memory == {}
+    history = model.fit(1, **QUICK, steps_per_epoch=1, monitor=metrics[0])
+    assert {*metrics, "epoch"} == set(history.rows[0])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_data_of_another_type_than_the_supported_is_refused(name, guided_chips) -> None:
+    supported = small(name, guided_chips).supported_datasets
+    assert SMALL_MODELS[name][0] in supported
+    unsuited = next(kind for kind in ("GAN", "CloudRemoval") if kind not in supported)
+    with pytest.raises(DataError, match=f"{name} trains on {', '.join(supported)}"):
         MODELS[name](data_of(guided_chips, unsuited))
+
+
+def test_a_model_that_draws_of_nothing_has_no_backbones(guided_chips) -> None:
+    assert small("GAN", guided_chips).supported_backbones == []
+    with_one = CycleGAN(data_of(guided_chips, "CycleGAN"), generator="backbone", depth=3)
+    assert with_one.G_A.generator.backbone in with_one.supported_backbones
 
 
 @pytest.mark.parametrize("name", MODELS)
