@@ -16,6 +16,9 @@ from geodecloud.learn.plan import Batch
 
 Samples = npt.NDArray[np.intp]
 
+LEAST_WINDOWS = 4
+"""Windows of a batch: one alone may lie under a clear sky, or show nothing but sea."""
+
 CHIPS_PER_WINDOW = 8
 """Chips of one sky and one fill: both cost a window, and neighbours differ enough."""
 
@@ -58,7 +61,7 @@ class Deal:
         self.packed, self.seed, self.turn = packed, seed, turn
         self._chip_size, self._n_chips = chip_size, batch_size
         most = (packed.size_px // chip_size) ** 2
-        self._per_window = max(1, min(CHIPS_PER_WINDOW, most, batch_size))
+        self._per_window = max(1, min(CHIPS_PER_WINDOW, most, batch_size // LEAST_WINDOWS))
         self.n_windows = -(-batch_size // self._per_window)
 
     def ways(self, n_windows: int, random: torch.Generator | None) -> list[int]:

@@ -129,7 +129,8 @@ def find_lr(
             running = 0.9 * running + 0.1 * loss
             lrs.append(lr)
             smooth.append(running / (1 - 0.9 ** (step + 1)))
-            if not math.isfinite(loss) or smooth[-1] > 4 * min(smooth):
+            settled = smooth[n_steps // 10 :]  # one batch alone may hold next to nothing to learn
+            if not math.isfinite(loss) or (settled and smooth[-1] > 4 * min(settled)):
                 break
     state.load_tensors(before)
     return LrSearch(lrs, smooth, _steepest(lrs, smooth))
