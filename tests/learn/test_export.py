@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -19,8 +21,10 @@ EXTRA = {"low_extra": [-25.0], "high_extra": [0.0]}
 FULL = ("pixels", "mask", "fill", "level")
 
 
-def direction_of(generator: str, adapter: str, limits: dict, inputs: tuple[str, ...]) -> Direction:
-    arguments = dict(SMALL_GENERATORS[generator])
+def direction_of(
+    generator: str, adapter: str, limits: dict, inputs: tuple[str, ...], **changed: object
+) -> Direction:
+    arguments = {**SMALL_GENERATORS[generator], **changed}
     if generator == "wnet":
         arguments["n_second"] = len(limits.get("low_extra", ())) or 1
     spec = {"adapter": adapter, "generator": generator, "arguments": arguments, "limits": limits}
@@ -72,20 +76,28 @@ def check_graph(way: Direction, atol: float = 1e-4) -> None:
         assert np.abs(answer - mine).max() < atol
 
 
-@pytest.mark.parametrize("name", GENERATORS)
+def _slow_unless(is_quick: Callable[[str], bool]) -> list[object]:
+    """The generators; a graph takes seconds, so each is tried once among the quick tests."""
+    return [
+        name if is_quick(name) else pytest.param(name, marks=pytest.mark.slow)
+        for name in GENERATORS
+    ]
+
+
+@pytest.mark.parametrize("name", _slow_unless(lambda name: name != "wnet"))
 def test_every_generator_translates_alike_in_both_engines(name: str) -> None:
     extra, inputs = (EXTRA, ("pixels", "sar")) if name == "wnet" else ({}, ("pixels",))
     check_graph(direction_of(name, "translation", LIMITS | OUT | extra, inputs))
 
 
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("name", _slow_unless(lambda name: name == "wnet"))
 def test_every_generator_corrects_a_fill_alike_in_both_engines(name: str) -> None:
     extra, inputs = (EXTRA, (*FULL, "sar")) if name == "wnet" else ({}, FULL)
     check_graph(direction_of(name, "fill-correction", LIMITS | extra, inputs))
 
 
 def test_the_same_weights_give_the_same_graph() -> None:
-    way = direction_of("unet", "translation", LIMITS | OUT, ("pixels",))
+    way = direction_of("unet", "translation", LIMITS | OUT, ("pixels",), widths=(4,))
     spec = way.network
     torch.manual_seed(1)
     network = build_network(spec.adapter, spec.generator, spec.arguments, spec.limits)

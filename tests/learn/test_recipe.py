@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,18 @@ def tiny(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def trained(chips: PackedChips, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds the tiny recipe, what the script made of it and what it said."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "tiny.toml").write_text(TINY)
+    arguments = [str(folder / "tiny.toml"), str(chips.path), str(folder / "out")]
+    with redirect_stdout(StringIO()) as said:
+        assert main([*arguments, "--device", "cpu"]) == 0
+    (folder / "said").write_text(said.getvalue())
+    return folder
+
+
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_recipe_of_the_house_makes_its_model(path: Path, chips: PackedChips) -> None:
     recipe = Recipe.read(path.stem)
@@ -86,27 +100,22 @@ def test_chips_of_other_bands_are_refused(chips: PackedChips) -> None:
         recipe.chips(chips)
 
 
-def test_the_script_trains_and_saves_a_package(
-    tiny: Path, chips: PackedChips, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    assert main([str(tiny), str(chips.path), str(out), "--device", "cpu"]) == 0
-    assert open_package(out / "tiny").card.summary == "tiny"
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+def test_the_script_trains_and_saves_a_package(trained: Path) -> None:
+    assert open_package(trained / "out" / "tiny").card.summary == "tiny"
+    lines = [json.loads(line) for line in (trained / "said").read_text().splitlines()]
     assert lines[-1]["event"] == "metrics"
 
 
 def test_the_weights_alone_are_enough_for_a_package(
-    tiny: Path, chips: PackedChips, tmp_path: Path
+    trained: Path, chips: PackedChips, tmp_path: Path
 ) -> None:
-    out = tmp_path / "out"
-    start = [str(tiny), str(chips.path), str(out), "--device", "cpu"]
-    assert main(start) == 0
-    first = (out / "tiny" / "weights.safetensors").read_bytes()
-    assert main([*start[:2], str(tmp_path / "again"), "--weights", str(out / BEST_WEIGHTS)]) == 0
+    weights = trained / "out" / BEST_WEIGHTS
+    start = [str(trained / "tiny.toml"), str(chips.path), str(tmp_path / "again")]
+    assert main([*start, "--weights", str(weights)]) == 0
+    first = (trained / "out" / "tiny" / "weights.safetensors").read_bytes()
     assert (tmp_path / "again" / "tiny" / "weights.safetensors").read_bytes() == first
     damaged = tmp_path / "other.safetensors"
-    damaged.write_bytes((out / BEST_WEIGHTS).read_bytes()[:-9])
+    damaged.write_bytes(weights.read_bytes()[:-9])
     assert main([*start, "--weights", str(damaged)]) == 1
 
 
@@ -146,7 +155,7 @@ def test_the_commands_pack_and_train(tiny: Path, tmp_path: Path) -> None:
     arguments = [str(packed), "--recipe", str(tiny), "--out", str(tmp_path / "model")]
     done = runner.invoke(train, [*arguments, "--device", "cpu"], obj=Reporter())
     assert done.exception is None, done.output
-    assert "PSNR in dB" in done.output
+    assert "PSNR dB" in done.output
     assert open_package(tmp_path / "model").card.name == "model"
     refused = runner.invoke(train, arguments, obj=Reporter())
     assert isinstance(refused.exception, OutputError)
