@@ -162,7 +162,7 @@ def _suiting(scene: Scene) -> Path | None:
         if (
             card.task == "cloud-removal"
             and set(way.inputs) <= SINGLE_IMAGE
-            and set(way.bands_in) <= set(scene.sensor.band_names)
+            and set(way.bands_in) == set(spectral_bands(scene.sensor))
             and scene.sensor.unit == "reflectance"
             and suits_pixel_size(scene, card.resolution_m)
         ):

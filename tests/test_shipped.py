@@ -44,6 +44,7 @@ def test_the_model_that_suits_the_scene_is_chosen() -> None:
     assert load_translator("auto", make_scene()).name == "decloud-s2-4band"
     three_bands = make_scene().select(["B02", "B03", "B04"])
     assert load_translator("auto", three_bands).name == "fill"
+    assert load_translator("auto", make_scene(n_bands=6)).name == "fill"
     picture = ArrayScene(np.ones((3, 8, 8), np.uint8), SENSORS["rgb"])
     assert load_translator("auto", picture).name == "fill"
     coarse = utm_geobox((8, 8)).zoom_out(6)
