@@ -99,6 +99,10 @@ def take_step(
     return shown
 
 
+SEARCHED = 5
+"""Batches that a search for a learning rate looks at."""
+
+
 def find_lr(
     system: System,
     batches: Batches,
@@ -116,19 +120,20 @@ def find_lr(
     state = start(system, plan, place)
     before = state.tensors()
     lrs: list[float] = []
+    raw: list[float] = []
     smooth: list[float] = []
-    running = 0.0
     with seeded(plan.seed):
         for step in range(n_steps):
             lr = start_lr * (end_lr / start_lr) ** (step / max(1, n_steps - 1))
-            batch = place.share(batches.at(step, place.device))
+            # a few batches again and again: the curve is to show the rate, not the luck of a draw
+            batch = place.share(batches.at(step % SEARCHED, place.device))
             losses = take_step(system, state, batch, lr, place)
             # what is bounded is an adversary's: it need not fall
             falling = [losses[name] for name in losses if name not in system.bounds]
             loss = float(place.mean(torch.stack(falling or list(losses.values())).sum()))
-            running = 0.9 * running + 0.1 * loss
             lrs.append(lr)
-            smooth.append(running / (1 - 0.9 ** (step + 1)))
+            raw.append(loss)
+            smooth.append(sum(raw[-SEARCHED:]) / len(raw[-SEARCHED:]))
             settled = smooth[n_steps // 10 :]  # one batch alone may hold next to nothing to learn
             if not math.isfinite(loss) or (settled and smooth[-1] > 4 * min(settled)):
                 break
@@ -137,12 +142,16 @@ def find_lr(
 
 
 def _steepest(lrs: Sequence[float], losses: Sequence[float]) -> float:
+    """The middle of the stretch, twice the batches long, in which the loss falls most."""
     # the first steps move nothing and the last ones explode: look between
-    low, high = len(lrs) // 10, max(len(lrs) // 10 + 2, losses.index(min(losses)))
-    slopes = [losses[i + 1] - losses[i] for i in range(low, min(high, len(losses) - 1))]
-    if not slopes or min(slopes) >= 0:
+    stretch = min(2 * SEARCHED, len(losses) - 1)
+    low, high = len(lrs) // 10, max(len(lrs) // 10, losses.index(min(losses)) - stretch)
+    falls = [
+        losses[i] - losses[i + stretch] for i in range(low, high + 1) if i + stretch < len(lrs)
+    ]
+    if not falls or max(falls) <= 0:
         return lrs[0]
-    return lrs[low + slopes.index(min(slopes))]
+    return lrs[low + falls.index(max(falls)) + stretch // 2]
 
 
 def start(system: System, plan: Plan, place: Place) -> TrainingState:

@@ -107,18 +107,19 @@ def _kill_at_random(tmp_path: Path, times: int) -> None:
     seconds = time.perf_counter() - begun
     whole = (tmp_path / "whole.tif").read_bytes()
     out = tmp_path / "out.tif"
-    n_killed = 0
-    for _ in range(times):
+    n_killed = n_runs = 0
+    while n_killed < times and n_runs < 4 * times:  # runs that end before their kill prove nothing
+        n_runs += 1
         with start("decloud", SAMPLE, out, "--overwrite") as child:
             try:
-                child.wait(timeout=rng.uniform(0.2, 1.0) * seconds)
+                child.wait(timeout=rng.uniform(0.1, 0.9) * seconds)
             except subprocess.TimeoutExpired:
                 os.kill(child.pid, signal.SIGKILL)
                 n_killed += 1
         if out.exists():
             assert out.read_bytes() == whole
             out.unlink()
-    assert n_killed > times // 3
+    assert n_killed >= times // 2
     # what a killed run left is no obstacle to the next one
     assert run("decloud", SAMPLE, out).returncode == 0
     assert out.read_bytes() == whole
