@@ -62,7 +62,7 @@ def test_the_contract_knows_every_model() -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_learns_from_generated_chips_within_seconds(name, guided_chips) -> None:
     model = small(name, guided_chips)
-    history = model.fit(3, **QUICK, steps_per_epoch=8)
+    history = model.fit(3, **QUICK, steps_per_epoch=12)
     main = {"CycleGAN": "cyc_loss", "GAN": "valid_loss"}.get(name, "l1_loss")
     assert history.rows[-1][main] < 0.97 * history.rows[0][main]
     assert all(np.isfinite(list(row.values())).all() for row in history.rows)
