@@ -122,7 +122,7 @@ def decloud(
 
 
 def _model_of(options: DecloudOptions) -> str | Path | Translator:
-    # what another date saw is better than what any model makes of it: docs/benchmarks.md
+    # a model would draw over what another date saw, and was not trained on such fills
     return "fill" if options.references and options.model == DEFAULT_MODEL else options.model
 
 
