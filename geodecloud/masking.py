@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
-from geodecloud.errors import GridError, OptionError
+from geodecloud.errors import OptionError
 from geodecloud.geo.classing import (
     ClassCounts,
     ClassSource,
@@ -24,17 +24,15 @@ from geodecloud.geo.classing import (
     write_classes,
     write_strips,
 )
+from geodecloud.geo.drawn import Codes, drawn_codes
 from geodecloud.geo.masks import (
     CLASSES,
     CLEAR,
     CLOUD,
     NODATA,
     Classes,
-    ClassMask,
     Flags,
-    codes_of_drawing,
 )
-from geodecloud.geo.polygons import POLYGON_SUFFIXES, Polygons
 from geodecloud.geo.radiometry import OTHERS
 from geodecloud.geo.raster import Profile, RasterSink, open_scene
 from geodecloud.geo.scene import Scene, Sink, shape_of
@@ -308,10 +306,10 @@ def _chosen(scene: Scene, detector: str | Path | Detector | None) -> Detector:
     return detector_named(detector) if isinstance(detector, str | Path) else detector
 
 
-def _codes_of(source: Source, scene: Scene, stack: ExitStack) -> Callable[[Window], Classes]:
-    """What tells the classes of a window: words, arrays, polygons or a raster."""
+def _codes_of(source: Source, scene: Scene, stack: ExitStack) -> Codes:
+    """What tells the classes of a window: words, or what was drawn."""
     if isinstance(source, np.ndarray):
-        return _codes_of_array(source, scene)
+        return drawn_codes(source, scene, stack)
     if source in ("all", "none"):
         code = CLOUD if source == "all" else CLEAR
         return lambda window: np.full(window.shape, code, np.uint8)
@@ -323,22 +321,7 @@ def _codes_of(source: Source, scene: Scene, stack: ExitStack) -> Callable[[Windo
             "scene's grid, polygons, or several of these with + and -",
             "choose among them, or check the path",
         )
-    if path.suffix.lower() in POLYGON_SUFFIXES:
-        return Polygons.open(path, scene).read
-    raster = open_scene(path, scale=1, offset=0)
-    stack.callback(raster.close)
-    return ClassMask(raster, scene).classes
-
-
-def _codes_of_array(array: Array, scene: Scene) -> Callable[[Window], Classes]:
-    shape = shape_of(scene.geobox)
-    if array.shape != shape or array.dtype.kind not in "bui":
-        raise GridError(
-            f"a mask of shape {array.shape} and dtype {array.dtype.name}",
-            f"the scene has {shape[0]}x{shape[1]} px: (H, W) of bool or of class codes",
-            "pass one layer on the scene's grid",
-        )
-    return lambda window: codes_of_drawing(array[window.slices])
+    return drawn_codes(path, scene, stack)
 
 
 class _Painted:
@@ -346,7 +329,7 @@ class _Painted:
 
     sensor = Sensor("mask", (Band("mask", dtype="uint8"),), unit="class")
 
-    def __init__(self, codes: Callable[[Window], Classes], geobox: GeoBox) -> None:
+    def __init__(self, codes: Codes, geobox: GeoBox) -> None:
         self._codes, self.geobox = codes, geobox
 
     def read(self, window: Window) -> tuple[Array, Flags]:

@@ -29,6 +29,8 @@ class DecloudOptions:
         keep_bands: write the bands that the model does not know as well, unchanged.
         references: other dates of the place, on any grid: clouds are filled from what they saw.
         sar: radar of about the same date, on any grid, for models that look at it.
+        aoi: polygons (GeoJSON, GeoPackage): only what lies inside is written, on as much of the
+            scene's grid as that takes; outside of them is nodata.
         bands, scale, offset, level: what the stored numbers are, where the file does not say;
             reflectance is ``(dn + offset) * scale``.
         sensor: all of that at once: a sensor, or the TOML file that describes it.
@@ -50,6 +52,7 @@ class DecloudOptions:
     keep_bands: bool = False
     references: Sequence[str | Path | Sequence[str | Path]] = ()
     sar: str | Path | Sequence[str | Path] | None = None
+    aoi: Path | None = None
     bands: Sequence[str] | None = None
     scale: float | None = None
     offset: float | None = None

@@ -102,8 +102,9 @@ class Page:
                 n_changed += self._paste(channel, dn, valid, drawn, weight, values)
             for name, kind in COUNTED.items():
                 self.counts[name] += int(np.count_nonzero(origin == kind))
-        self.counts["n_values"] += dn.size
-        self.counts["n_identical"] += dn.size - n_changed
+        n_values = int(np.count_nonzero(valid))
+        self.counts["n_values"] += n_values
+        self.counts["n_identical"] += n_values - n_changed
         self.sink.write(strip.window, dn, valid)
         if self.provenance is not None:
             self.provenance.write(strip.window, origin[None], np.ones((1, *origin.shape), bool))

@@ -58,12 +58,14 @@ class Road:
         size_px: side of a tile's core; a multiple of the translator's stride.
         batch_size: tiles in one request; None takes what suits the device.
         feather_px: over how many pixels, inside the mask's rim, the generated fades in.
+        rows: which rows of tiles are walked, None for all; in exact mode each stands for itself.
     """
 
     halo: Literal["exact", "fast"] = "exact"
     size_px: int = 512
     batch_size: int | None = None
     feather_px: int = 0
+    rows: range | None = None
 
 
 EXACT = Road()
@@ -79,7 +81,8 @@ class Aids:
         extra: further inputs by name, such as "sar"; they reach the request in their own unit.
         observed: where the fill holds what another date saw; provenance says so.
         canvas: what generated pixels are pasted over, where the translator gives bands or units
-            that the scene does not have; None means the scene itself.
+            that the scene does not have, or where less is kept than is seen: what is not valid
+            in it stays so. None means the scene itself.
     """
 
     mask: Mask | None = None
@@ -98,7 +101,7 @@ class Journey:
 
     ``n_valid`` pixels hold a measurement in any band, ``n_generated`` of them were drawn by the
     translator, ``n_observed`` taken from another date, ``n_feathered`` were mixed;
-    ``n_identical`` of ``n_values`` band values are the input's own.
+    ``n_identical`` of ``n_values`` valid band values are the input's own.
     """
 
     n_tiles: int
@@ -145,13 +148,15 @@ def translate_scene(
     """
     reader = _Reader(scene, translator, aids, road)
     page = Page((aids.canvas or scene).sensor, translator.bands_out, sink, provenance)
-    tiling, shape = reader.tiling, shape_of(scene.geobox)
-    n_bands = len(translator.bands_out)
+    spans = [reader.tiling.rows[row] for row in reader.rows]
+    shape = spans[-1].keep_stop, reader.shape[1]
+    n_bands, n_tiles = len(translator.bands_out), len(spans) * len(reader.tiling.cols)
     done = n_translated = 0
     with ThreadPoolExecutor(1) as ahead, Behind(page) as behind:
         mosaic = Mosaic(
             behind, shape, n_bands, np.float32, blend_px=2 * reader.blend_px, allow_gaps=True
         )
+        mosaic.begin(spans[0].keep_start)
         for step in _one_ahead(reader.steps(), ahead):
             if isinstance(step, Strip):
                 mosaic.advance(step.window.row - reader.blend_px)
@@ -161,13 +166,13 @@ def translate_scene(
                 answer = _ask(translator, step.request)
                 for tile, pixels in zip(step.tiles, answer, strict=True):
                     kept = reader.answered(tile)
-                    rows, cols = kept.relative_to(tile.read).slices
-                    mosaic.add(kept, pixels[:, rows, cols])
+                    here = kept.relative_to(tile.read).slices
+                    mosaic.add(kept, pixels[:, *here])
                 done += step.n_done
                 n_translated += step.n_done
-            on_progress(Progress(done, len(tiling), "tiles"))
+            on_progress(Progress(done, n_tiles, "tiles"))
         mosaic.close()
-    return Journey(len(tiling), n_translated, **page.counts)
+    return Journey(n_tiles, n_translated, **page.counts)
 
 
 class _Batch(NamedTuple):
@@ -197,6 +202,7 @@ class _Reader:
             stride_px=self.stride_px,
             origin_px=self.origin_px,
         )
+        self.rows = range(len(self.tiling.rows)) if road.rows is None else road.rows
         batch_px = BATCH_PX["cuda" if translator.device.startswith("cuda") else "cpu"]
         self.batch_px = batch_px
 
@@ -206,7 +212,7 @@ class _Reader:
 
     def steps(self) -> Iterator[Strip | _Batch]:
         """Walk the scene: each strip, then the batches that lie in it."""
-        for row in range(len(self.tiling.rows)):
+        for row in self.rows:
             tiles = [self.tiling.at(row, col) for col in range(len(self.tiling.cols))]
             rows = _reflected(tiles[0].read.row, tiles[0].read.row_stop, self.shape[0])
             top, bottom = int(rows.min()), int(rows.max()) + 1
@@ -216,13 +222,16 @@ class _Reader:
             is_seen = np.asarray(valid[self.channels].any(0))
             weight = self._weight(tall, is_seen)
             wanted = is_seen & (weight > 0)
+            canvas = None if self.aids.canvas is None else self.aids.canvas.read(tall)
+            if canvas is not None:
+                wanted &= canvas[1].any(0)  # nothing is drawn where nothing can be pasted
             kept = Window(tiles[0].keep.row, 0, tiles[0].keep.height, self.shape[1])
             parts, n_cloudy = self._parts(tiles, wanted, tall)
             here = kept.relative_to(tall).slices
             # views: these rows are pasted over once the reader has gone on to the next
             below = dn[:, *here], valid[:, *here]
-            if self.aids.canvas is not None:
-                below = self.aids.canvas.read(kept)
+            if canvas is not None:
+                below = canvas[0][:, *here], canvas[1][:, *here]
             drawn = weight[here] if weight[here].any() else None
             seen = None if self.aids.observed is None else self.aids.observed.read(kept)
             yield Strip(kept, *below, drawn, seen, len(tiles) - n_cloudy)

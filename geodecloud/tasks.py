@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from geodecloud.dates import references_for
 from geodecloud.errors import InputError, OptionError
 from geodecloud.geo.canvas import GENERATED_TAG
-from geodecloud.geo.classing import ClassCounts
+from geodecloud.geo.classing import ClassCounts, count_classes
 from geodecloud.geo.fill import Fill
 from geodecloud.geo.masks import ClassMask, pixel_size_m
+from geodecloud.geo.part import Part
 from geodecloud.geo.plausible import check_radiometry
 from geodecloud.geo.publish import refuse_existing
 from geodecloud.geo.raster import Profile, RasterSink, open_scene, profile_of
@@ -50,8 +51,9 @@ def decloud(
 ) -> DecloudResult:
     """Remove the clouds of a scene; return what was done.
 
-    The output holds the model's bands on the input's grid, in the input's encoding. Pixels
-    outside the mask are the input's own, bit for bit.
+    The output holds the model's bands on the input's grid, in the input's encoding; with ``aoi``,
+    the part of the grid around the areas. Pixels outside the mask are the input's own, bit for
+    bit.
 
     Args:
         source: a raster, a product, a folder or list of per-band rasters, or an open scene.
@@ -81,43 +83,47 @@ def decloud(
         notes.append(text)
         on_note(text)
 
-    with _opened(source, options) as scene:
-        translator = load_translator(_model_of(options), scene, options.device)
+    with _opened(source, options) as whole:
+        translator = load_translator(_model_of(options), whole, options.device)
         on_start(translator.device, translator.name)
-        check_pixel_size(scene, translator)
-        for text in check_radiometry(scene.select(translator.bands_in)):
+        check_pixel_size(whole, translator)
+        for text in check_radiometry(whole.select(translator.bands_in)):
             note(text)
+        road = road_for(whole, translator, options)
+        part = Part.of(whole, options.aoi, translator.halo_px + road.feather_px)
+        scene = part.scene
         target = scene if options.keep_bands else scene.select(translator.bands_out)
-        road = _road(scene, translator, options)
         with ExitStack() as stack:
-            sinks = _open_sinks(stack, target, out, translator, options)
+            sinks = _open_sinks(stack, part.cut(target), out, translator, options)
             classes, counts = stack.enter_context(
                 masked(scene, options.mask_options(), on_progress)
             )
+            if options.aoi is not None:
+                counts = count_classes(part.cut(classes))
             guides = stack.enter_context(guides_for(translator, scene, options.sar, note))
             seen = scene.select(translator.bands_in)
             references = stack.enter_context(
                 references_for(seen, options.references, on_note=note, on_progress=on_progress)
             )
-            _check_cloud(counts, options, note, is_guided=bool(guides or references))
+            check_cloud(counts, options, note, is_guided=bool(guides or references))
             if sinks.mask is not None:
-                _copy(classes, sinks.mask)
-            aids = _aids(seen, ClassMask(classes, seen), guides, references, on_progress)
+                _copy(part.cut(classes), sinks.mask)
+            aids = aids_for(seen, ClassMask(classes, seen), guides, references, on_progress)
             if isinstance(aids.fill, ReferenceFill):
                 aids = _told(aids, aids.fill, translator, len(references), note)
             journey = translate_scene(
                 target,
-                sinks.out,
+                part.sink(sinks.out),
                 translator,
-                aids=aids,
-                provenance=sinks.provenance,
+                aids=replace(aids, canvas=None if options.aoi is None else part.clipped(target)),
+                provenance=sinks.provenance and part.sink(sinks.provenance),
                 road=road,
                 on_progress=on_progress,
             )
         seconds = round(time.perf_counter() - start, 3)
         result = _result(translator, journey, counts, seconds, _files(out, options), notes)
         if options.compare is not None and isinstance(out, str | Path):
-            _write_comparison(scene, Path(out), target, result, options)
+            _write_comparison(part.cut(target), Path(out), result, options)
     return result
 
 
@@ -195,13 +201,18 @@ def _output_profile(target: Scene, translator: Translator) -> Profile:
     )
 
 
-def _check_cloud(
+def check_cloud(
     counts: ClassCounts,
     options: DecloudOptions,
     note: Callable[[str], None],
     *,
     is_guided: bool,
 ) -> None:
+    """Refuse a scene that is almost all cloud, and say where there is none.
+
+    Raises:
+        OptionError: more is masked than ``max_cloud``, and nothing else saw the ground.
+    """
     if counts.mask_share == 0:
         note("no cloud was found: the output is the input")
     if counts.mask_share > options.max_cloud and not is_guided:
@@ -212,14 +223,18 @@ def _check_cloud(
         )
 
 
-def _aids(
+def aids_for(
     seen: Scene,
     mask: ClassMask,
     guides: Mapping[str, Scene],
     references: Sequence[Reference],
     on_progress: Listener,
 ) -> Aids:
-    """The mask, the fill under it, and what else the model looks at."""
+    """Return the mask, the fill under it, and what else the model looks at.
+
+    Raises:
+        InputError: nothing is clear, and nothing else saw the ground.
+    """
     fill: Fill | ReferenceFill
     if references:
         fill = ReferenceFill.build(seen, mask, references, on_progress=on_progress)
@@ -251,7 +266,8 @@ def _told(
     return replace(aids, observed=fill.observed) if translator.name == "fill" else aids
 
 
-def _road(scene: Scene, translator: Translator, options: DecloudOptions) -> Road:
+def road_for(scene: Scene, translator: Translator, options: DecloudOptions) -> Road:
+    """Return the road that the options ask for, in whole strides and pixels of the scene."""
     pixel_m = math.sqrt(math.prod(pixel_size_m(scene.geobox)))
     stride_px = translator.stride_px
     return Road(
@@ -305,14 +321,14 @@ def _files(out: str | Path | Sink, options: DecloudOptions) -> dict[str, str]:
 
 
 def _write_comparison(
-    scene: Scene, out: Path, target: Scene, result: DecloudResult, options: DecloudOptions
+    before: Scene, out: Path, result: DecloudResult, options: DecloudOptions
 ) -> None:
     """The page of before and after; the output is read as the scene was."""
     from geodecloud.compare import compare  # brings jinja2, which little else needs
 
-    with open_scene(out, bands=target.sensor.band_names) as after:
+    with open_scene(out, bands=before.sensor.band_names) as after:
         compare(
-            scene.select(target.sensor.band_names),
+            before,
             after,
             options.compare or "",
             provenance=options.provenance,

@@ -14,8 +14,9 @@ from geodecloud.errors import OptionError, OutputError
 from geodecloud.geo.canvas import Canvas
 from geodecloud.geo.chips import ChipStore, mosaic_chips
 from geodecloud.geo.manifest import MANIFEST
+from geodecloud.geo.part import Part
 from geodecloud.geo.plausible import check_radiometry
-from geodecloud.geo.raster import RasterSink, open_scene
+from geodecloud.geo.raster import RasterSink, open_scene, profile_of
 from geodecloud.geo.scene import Scene
 from geodecloud.geo.sensors import Sensor
 from geodecloud.guides import open_guide
@@ -37,6 +38,7 @@ class TranslateOptions:
         direction: of models with two, such as "BtoA"; None takes the first.
         mask: where a cloud-removing model answers; see ``DecloudOptions``.
         extra: further inputs that the model wants, by name ("sar"): rasters on any grid.
+        aoi: polygons, inside of which a scene is drawn; see ``DecloudOptions``.
         bands, scale, offset, level: what the stored numbers are, where the file does not say.
         sensor, resolution_m: as ``open_scene`` takes them.
         tile_size_px, batch_size, device: how it is computed; see ``Road``.
@@ -47,6 +49,7 @@ class TranslateOptions:
     direction: str | None = None
     mask: str | Path = "auto"
     extra: Mapping[str, Path] = field(default_factory=dict)
+    aoi: Path | None = None
     bands: Sequence[str] | None = None
     scale: float | None = None
     offset: float | None = None
@@ -193,6 +196,12 @@ def _translate_chips(
     folder: Path, out: Path, options: TranslateOptions, listeners: _Listeners
 ) -> TranslateResult:
     """The chips as one scene, drawn anew, and cut as they were."""
+    if options.aoi is not None:
+        raise OptionError(
+            f"areas ({options.aoi}) beside a folder of chips",
+            "chips are drawn whole",
+            "give the scene itself, or cut its chips with --aoi",
+        )
     store = ChipStore.open(folder)
     manifest = store.manifest
     if out.resolve() == folder.resolve():
@@ -225,23 +234,24 @@ def _translate_scene(
         return _clear(scene, out, translator, options, listeners)
     listeners.on_start(translator.device, translator.name)
     check_pixel_size(scene, translator)
-    seen = scene.select(translator.bands_in)
-    for text in check_radiometry(seen):
+    for text in check_radiometry(scene.select(translator.bands_in)):
         listeners.note(text)
-    canvas = Canvas.of(
-        seen, translator.bands_out, translator.sensor_out, generated_by=translator.name
+    part = Part.of(scene, options.aoi, translator.halo_px)
+    seen = part.scene.select(translator.bands_in)
+    canvas = part.clipped(
+        Canvas.of(seen, translator.bands_out, translator.sensor_out, generated_by=translator.name)
     )
     stride_px = translator.stride_px
     road = Road(
         size_px=-(-options.tile_size_px // stride_px) * stride_px, batch_size=options.batch_size
     )
     with (
-        _extra(options.extra, scene) as extra,
-        RasterSink(out, canvas.geobox, canvas.profile, overwrite=options.overwrite) as sink,
+        _extra(options.extra, seen) as extra,
+        RasterSink(out, part.geobox, profile_of(canvas), overwrite=options.overwrite) as sink,
     ):
         journey = translate_scene(
             seen,
-            sink,
+            part.sink(sink),
             translator,
             aids=Aids(extra=extra, canvas=canvas),
             road=road,
@@ -271,6 +281,7 @@ def _clear(
         model=translator,
         mask=options.mask,
         sar=options.extra.get("sar"),
+        aoi=options.aoi,
         tile_size_px=options.tile_size_px,
         batch_size=options.batch_size,
         overwrite=options.overwrite,

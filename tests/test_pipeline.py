@@ -150,7 +150,7 @@ def test_generated_values_stand_where_the_mask_says_and_nodata_stays() -> None:
     assert (out.origin[0] == NODATA).all()
     assert (out.origin[1:4] == GENERATED).all()
     assert (out.origin[4:] == ORIGINAL).all()
-    assert out.journey == Journey(1, 1, 56, 24, 0, 0, 128, 128 - 48)
+    assert out.journey == Journey(1, 1, 56, 24, 0, 0, 112, 112 - 48)
 
 
 def test_a_generated_value_is_never_nodata() -> None:

@@ -59,6 +59,7 @@ FILE = click.Path(path_type=Path)
     help="Another date of the place: clouds are filled from what it saw. May be given again.",
 )
 @click.option("--sar", type=FILE, help="Radar (Sentinel-1 RTC), for models that look at it.")
+@click.option("--aoi", type=FILE, help="Polygons (GeoJSON, GeoPackage): write what is inside.")
 @click.option("--keep-bands", is_flag=True, help="Also write the other bands, unchanged.")
 @click.option("--provenance", type=FILE, help="Write where each pixel comes from.")
 @click.option("--mask-out", type=FILE, help="Write the classes of the mask.")

@@ -24,6 +24,7 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--extra", multiple=True, metavar="NAME=FILE", help="A further input, such as sar=radar.tif."
 )
+@click.option("--aoi", type=FILE, help="Polygons (GeoJSON, GeoPackage): write what is inside.")
 @click.option("--tile-size", "tile_size_px", type=int, help="Side of a tile in pixels.  [512]")
 @click.option("--batch-size", default="auto", show_default=True, help="Tiles in one request.")
 @click.option(

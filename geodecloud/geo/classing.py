@@ -33,6 +33,8 @@ from geodecloud.progress import Listener, Progress, silent
 DETECTION_TILE_PX = 1536
 """Side of the tiles a detector sees, without its margin: some 300 MB of work arrays."""
 
+STRIP_PX = 512
+
 MOST_PART_ROWS = 1024
 """What spans more rows is neither speck nor hole: it bounds the rows held in memory."""
 
@@ -153,6 +155,20 @@ def write_strips(strips: Strips, sink: Sink) -> ClassCounts:
         counts += np.bincount(codes.ravel(), minlength=256)
         window = Window(top, 0, *codes.shape)
         sink.write(window, codes[None], codes[None] != NODATA)
+    return _counted(counts)
+
+
+def count_classes(classes: Scene) -> ClassCounts:
+    """Count the codes of a class raster; what is not valid is ``NODATA``."""
+    counts = np.zeros(256, np.int64)
+    height, width = shape_of(classes.geobox)
+    for row in range(0, height, STRIP_PX):
+        codes, valid = classes.read(Window(row, 0, min(STRIP_PX, height - row), width))
+        counts += np.bincount(np.where(valid, codes, NODATA).ravel(), minlength=256)
+    return _counted(counts)
+
+
+def _counted(counts: npt.NDArray[np.int64]) -> ClassCounts:
     return ClassCounts({code: int(n) for code, n in enumerate(counts) if n})
 
 

@@ -98,6 +98,30 @@ class Polygons:
             )
         return cls(areas, [feature.code for feature in features])
 
+    def extent(self, whole: Window) -> Window:
+        """Return the smallest window, inside of another, with all pixels that lie in an area.
+
+        Raises:
+            GridError: no pixel does.
+        """
+        left, top, right, bottom = shapely.total_bounds(self._areas)
+        row, col = (max(0, math.ceil(first - 0.5)) for first in (top, left))  # by their centres
+        row_stop, col_stop = (math.floor(last + 0.5) for last in (bottom, right))
+        extent = Window(row, col, max(0, row_stop - row), max(0, col_stop - col)) & whole
+        if not (extent.height and extent.width):
+            raise GridError(
+                "the polygons hold the centre of no pixel",
+                "they are as large as a pixel, and lie on the scene",
+                "draw a larger polygon",
+            )
+        return extent
+
+    def relative_to(self, window: Window) -> Polygons:
+        """The same areas, on the grid of a window of the scene."""
+        corner = (window.col, window.row)
+        moved = [shapely.transform(area, lambda at: at - corner) for area in self._areas]
+        return Polygons(moved, self._codes)
+
     def read(self, window: Window) -> Classes:
         """Return (H, W) codes of ``CLASSES``: clear where no area is."""
         row_stop, col_stop = window.row + window.height, window.col + window.width
