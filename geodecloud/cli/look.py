@@ -89,17 +89,20 @@ def info(
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-def doctor(as_json: bool) -> None:
+@progress_option
+@click.pass_obj
+def doctor(reporter: Reporter, as_json: bool) -> None:
     """Check this installation: versions, devices, raster formats, memory, disk."""
     from geodecloud.cli.doctor import checks
 
-    found = checks()
-    if as_json:
-        click.echo(json.dumps({name: check.to_json() for name, check in found.items()}, indent=2))
-        return
-    width = max(map(len, found))
-    for name, check in found.items():
-        click.echo(f"{name:{width}}  {check.status:8} {check.text}".rstrip())
+    reporter.open("doctor", device="cpu", model="none")
+    checked = checks()
+    found = {name: check.to_json() for name, check in checked.items()}
+    width = max(map(len, checked))
+    lines = [
+        f"{name:{width}}  {check.status:8} {check.text}".rstrip() for name, check in checked.items()
+    ]
+    reporter.close({"checks": found}, json.dumps(found, indent=2) if as_json else "\n".join(lines))
 
 
 def _names(bands: str | None) -> list[str] | None:

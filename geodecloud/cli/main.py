@@ -63,14 +63,15 @@ def root() -> None:
 def main() -> NoReturn:
     """Run the command line; exit 0 done, 1 any error, 3 a batch with failures, 130 stopped."""
     signal.signal(signal.SIGTERM, _stop)
+    if sys.platform == "win32":
+        signal.signal(signal.SIGBREAK, _stop)  # what a program there can send to stop another
     reporter = Reporter()
     try:
         code = root.main(standalone_mode=False, obj=reporter)
     except GeodecloudError as error:
         code = reporter.fail(error)
     except click.ClickException as error:
-        error.show()
-        code = 1
+        code = reporter.refuse(error)
     except (KeyboardInterrupt, Cancelled, click.Abort):
         code = reporter.stopped()
     except BrokenPipeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -77,10 +78,10 @@ class Reporter:
             click.echo(f"note: {text}", err=True)
 
     def close(self, result: Mapping[str, Any], summary: str) -> None:
-        """Give the result: the mapping to programs, the summary to people."""
+        """Give the result: the summary to people, the mapping too to programs."""
         self._clear()
         if self.mode == "json":
-            self._event("result", **result)
+            self._event("result", **{"summary": summary, **result})
         else:
             click.echo(summary)
 
@@ -97,6 +98,18 @@ class Reporter:
                 todo=error.todo,
             )
         click.echo(f"error: {error}", err=True)
+        return 1
+
+    def refuse(self, error: click.ClickException) -> int:
+        """Say that the command was called in a way that it does not know; returns the exit code.
+
+        Its options have not been read then: the words of the call say whether a program listens.
+        """
+        words = sys.argv
+        if ("--progress", "json") in itertools.pairwise(words) or "--progress=json" in words:
+            self.mode = "json"
+            self._event("error", kind="UsageError", message=error.format_message())
+        error.show()
         return 1
 
     def stopped(self) -> int:

@@ -67,6 +67,12 @@ def save_package(
         raise OutputError(
             f"{folder} exists", "a model is saved into a new folder", "pass overwrite, or rename"
         )
+    if folder.exists() and not (folder / CARD).is_file():
+        raise OutputError(
+            f"{folder} exists and is no model",
+            "what overwrite replaces is another model",
+            "choose a new folder",
+        )
     graphs = {
         name: "model.onnx" if len(networks) == 1 else f"model-{name}.onnx" for name in networks
     }

@@ -161,6 +161,7 @@ def test_programs_hear_each_step_as_json(scene, tmp_path, capsys):
     assert events[-1] == {
         "event": "result", "chips": str(tmp_path / "chips"), "scenes": ["scene"], "size_px": 32,
         "n_chips": 6, "skipped": {},
+        "summary": f"6 chips of 32 px out of scene: {tmp_path / 'chips'}",
     }  # fmt: skip
 
 

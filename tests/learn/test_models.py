@@ -147,6 +147,15 @@ def test_a_folder_that_exists_is_not_overwritten_unasked(data, package_folder: P
         small_model(data).save(package_folder, compute_metrics=False)
 
 
+def test_overwrite_replaces_a_model_and_no_other_folder(data, tmp_path: Path) -> None:
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    (photographs / "me.jpg").touch()
+    with pytest.raises(OutputError, match="no model"):
+        small_model(data).save(photographs, compute_metrics=False, overwrite=True)
+    assert (photographs / "me.jpg").exists()
+
+
 def test_predict_takes_any_size_and_leaves_unmasked_pixels_alone(package_folder: Path) -> None:
     model = from_model(package_folder)
     pixels = np.random.default_rng(0).uniform(0, 0.5, (4, 33, 41)).astype(np.float32)
