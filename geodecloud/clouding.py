@@ -165,8 +165,10 @@ def clouds(
     options = replace(options or CloudsOptions(), **changes)
     start = time.perf_counter()
     with _opened(source, options) as scene:
-        ground = _Ground.of(scene, on_note)
-        sky = _sky_of(scene, options)
+        ground = Ground.of(scene)
+        for text in (*check_radiometry(scene), *ground.notes):
+            on_note(text)
+        sky = sky_of(scene, options)
         grid = SceneGrid.of(scene.geobox, sky.crs)
         if options.sky_out is not None:
             refuse_existing(Path(options.sky_out), options.overwrite)
@@ -198,8 +200,8 @@ def _opened(source: Source, options: CloudsOptions) -> Iterator[Scene]:
         yield scene
 
 
-def _sky_of(scene: Scene, options: CloudsOptions) -> Sky:
-    """The sky that is given, or a new one that meets its coverage over this scene."""
+def sky_of(scene: Scene, options: CloudsOptions) -> Sky:
+    """Return the sky that is given, or a new one that meets its coverage over this scene."""
     if isinstance(options.sky, Sky):
         return options.sky
     if options.sky is not None:
@@ -226,7 +228,7 @@ def read_sky(path: str | Path) -> Sky:
     return Sky.from_json(text)
 
 
-class _Ground(NamedTuple):
+class Ground(NamedTuple):
     """A scene, and which of its channels see the ground."""
 
     scene: Scene
@@ -236,7 +238,12 @@ class _Ground(NamedTuple):
     margin_px: int
 
     @classmethod
-    def of(cls, scene: Scene, on_note: Callable[[str], None]) -> _Ground:
+    def of(cls, scene: Scene) -> Ground:
+        """Return a scene as ground for a sky; no pixel is read.
+
+        Raises:
+            BandError: a band has no wavelength.
+        """
         sensor = scene.sensor
         named = [band for band in sensor.bands if band.name not in CLASS_BANDS | OTHERS]
         lacking = [band.name for band in named if band.wavelength_nm is None]
@@ -246,13 +253,7 @@ class _Ground(NamedTuple):
                 "what a cloud does to a band hangs on its wavelength",
                 "name the bands as Sentinel-2 does, with --bands B02,B03,B04,B08 (bands=)",
             )
-        for text in check_radiometry(scene):
-            on_note(text)
         names = [band.name for band in named]
-        if others := [name for name in sensor.band_names if name not in names]:
-            on_note(f"no sky is seen in {', '.join(others)}: they stay as they are")
-        if sensor.level is None:
-            on_note("the product level is not known: taken as L2A; say --level L1C where it is")
         return cls(
             scene,
             sensor.select(names),
@@ -261,10 +262,22 @@ class _Ground(NamedTuple):
             reach_px(_pixel_m(scene)),
         )
 
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know."""
+        notes, names = [], self.scene.sensor.band_names
+        if others := [name for name in names if name not in self.seen.band_names]:
+            notes.append(f"no sky is seen in {', '.join(others)}: they stay as they are")
+        if self.seen.level is None:
+            notes.append(
+                "the product level is not known: taken as L2A; say --level L1C where it is"
+            )
+        return notes
+
     def under(
         self, window: Window, sky: Sky, grid: SceneGrid
     ) -> tuple[Array, npt.NDArray[np.bool_], Truth]:
-        """Stored numbers of a window under the sky, their validity, and the truth."""
+        """Return stored numbers of a window under the sky, their validity, and the truth."""
         read = window.padded(self.margin_px) & Window.whole(shape_of(self.scene.geobox))
         dn, valid = self.scene.read(read)
         clear = self.seen.to_reflectance(dn[self.channels])[None]
@@ -308,21 +321,16 @@ def _open_sinks(
 
 
 def _cloud_windows(
-    ground: _Ground, grid: SceneGrid, sky: Sky, sinks: _Sinks, on_progress: Listener
+    ground: Ground, grid: SceneGrid, sky: Sky, sinks: _Sinks, on_progress: Listener
 ) -> npt.NDArray[np.int64]:
     """Cloud the scene window by window; return how many pixels each class has."""
-    height, width = shape_of(ground.scene.geobox)
-    windows = [
-        Window(row, col, min(WINDOW_PX, height - row), min(WINDOW_PX, width - col))
-        for row in range(0, height, WINDOW_PX)
-        for col in range(0, width, WINDOW_PX)
-    ]
+    windows = windows_of(Window.whole(shape_of(ground.scene.geobox)))
     counts = np.zeros(256, np.int64)
     for done, window in enumerate(windows):
         on_progress(Progress(done, len(windows), "clouds"))
         dn, valid, truth = ground.under(window, sky, grid)
         sinks.out.write(window, dn, valid)
-        classes = _classes(truth, np.any(valid[ground.channels], axis=0))
+        classes = classes_of_truth(truth, np.any(valid[ground.channels], axis=0))
         counts += np.bincount(classes.ravel(), minlength=256)
         if sinks.truth is not None:
             sinks.truth.write(window, classes[None], classes[None] != NODATA)
@@ -333,8 +341,17 @@ def _cloud_windows(
     return counts
 
 
-def _classes(truth: Truth, valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    """The class of each pixel, (H, W)."""
+def windows_of(whole: Window) -> list[Window]:
+    """Return the windows, row by row, that are clouded one after the other."""
+    return [
+        Window(row, col, WINDOW_PX, WINDOW_PX) & whole
+        for row in range(whole.row, whole.row_stop, WINDOW_PX)
+        for col in range(whole.col, whole.col_stop, WINDOW_PX)
+    ]
+
+
+def classes_of_truth(truth: Truth, valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """Return the class of each pixel, (H, W), in the codes of a mask."""
     classes = np.full(valid.shape, CLEAR, np.uint8)
     for code, is_it in ((THIN, truth.is_thin), (CLOUD, truth.is_thick), (SHADOW, truth.is_shadow)):
         classes[is_it[0, 0]] = code

@@ -10,14 +10,13 @@ from itertools import groupby
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from geodecloud.errors import ModelError
 from geodecloud.geo.covering import covering
 from geodecloud.geo.masks import feather
 from geodecloud.geo.mosaic import Mosaic
 from geodecloud.geo.scene import Array, Mask, Scene, Sink, origin_px, shape_of
-from geodecloud.geo.tiling import Tile, Tiling, Window, tile_around
+from geodecloud.geo.tiling import Tile, Tiling, Window, reflected, tile_around
 from geodecloud.paste import PROVENANCE, Behind, Page, Strip
 from geodecloud.progress import Listener, Progress, silent
 from geodecloud.translator import Answer, Flags, Floats, Request, Translator
@@ -175,6 +174,18 @@ def translate_scene(
     return Journey(n_tiles, n_translated, **page.counts)
 
 
+def tile_rows(
+    scene: Scene, translator: Translator, road: Road = EXACT
+) -> list[tuple[Window, Window]]:
+    """Return of each row of tiles what ``translate_scene`` keeps of it, and what it reads."""
+    reader = _Reader(scene, translator, UNAIDED, road)
+    width = reader.shape[1]
+    return [
+        (Window(span.keep_start, 0, span.keep_stop - span.keep_start, width), reader.tall(row))
+        for row, span in enumerate(reader.tiling.rows)
+    ]
+
+
 class _Batch(NamedTuple):
     """Tiles, or parts of tiles, of one shape; ``n_done`` whole tiles are done with them."""
 
@@ -210,14 +221,19 @@ class _Reader:
         """The part of a tile's answer that is used: its core, and in fast mode what is blended."""
         return tile.keep.padded(self.blend_px) & Window.whole(self.shape)
 
+    def tall(self, row: int) -> Window:
+        """The pixels of the scene that a row of tiles shows, and the mask's rim around them."""
+        span = self.tiling.rows[row]
+        rows = reflected(span.start, span.stop, self.shape[0])
+        top, bottom = int(rows.min()), int(rows.max()) + 1
+        tall = Window(top, 0, bottom - top, self.shape[1]).padded(self.road.feather_px)
+        return tall & Window.whole(self.shape)
+
     def steps(self) -> Iterator[Strip | _Batch]:
         """Walk the scene: each strip, then the batches that lie in it."""
         for row in self.rows:
             tiles = [self.tiling.at(row, col) for col in range(len(self.tiling.cols))]
-            rows = _reflected(tiles[0].read.row, tiles[0].read.row_stop, self.shape[0])
-            top, bottom = int(rows.min()), int(rows.max()) + 1
-            tall = Window(top, 0, bottom - top, self.shape[1]).padded(self.road.feather_px)
-            tall &= Window.whole(self.shape)
+            tall = self.tall(row)
             dn, valid = self.scene.read(tall)
             is_seen = np.asarray(valid[self.channels].any(0))
             weight = self._weight(tall, is_seen)
@@ -315,8 +331,8 @@ class _Reader:
         read = tile.read
         if read in Window.whole(self.shape):
             return _Place(read, None)
-        rows = _reflected(read.row, read.row_stop, self.shape[0])
-        cols = _reflected(read.col, read.col_stop, self.shape[1])
+        rows = reflected(read.row, read.row_stop, self.shape[0])
+        cols = reflected(read.col, read.col_stop, self.shape[1])
         row, col = int(rows.min()), int(cols.min())
         window = Window(row, col, int(np.ptp(rows)) + 1, int(np.ptp(cols)) + 1)
         return _Place(window, (rows[:, None] - row, cols - col))
@@ -341,18 +357,6 @@ def _one_ahead(steps: Iterator[Step], pool: ThreadPoolExecutor) -> Iterator[Step
     while (step := upcoming.result()) is not None:
         upcoming = pool.submit(next, steps, None)
         yield step
-
-
-def _reflected(start: int, stop: int, length: int) -> npt.NDArray[np.intp]:
-    """Indices start..stop-1 folded back into 0..length-1, the edge pixel not repeated.
-
-    Example:
-        >>> _reflected(-2, 6, 4)
-        array([2, 1, 0, 1, 2, 3, 2, 1])
-    """
-    period = max(2 * (length - 1), 1)
-    index = np.arange(start, stop) % period
-    return np.where(index < length, index, period - index)
 
 
 def _values(scene: Scene, window: Window) -> Floats:

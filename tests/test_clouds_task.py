@@ -95,7 +95,7 @@ def test_clear_pixels_and_nodata_leave_bit_identical_in_every_dtype(data):
     dn = data.draw(dn_arrays(sensor, (40, 33)))
     scene = ArrayScene(dn, sensor, utm_geobox((40, 33)))
     sky = Sky.for_scene(scene.geobox, 0.4, data.draw(st.sampled_from(("cumulus", "haze"))))
-    ground = clouding._Ground(scene, sensor, [0, 1, 2, 3], list(WAVELENGTHS.values()), 11)
+    ground = clouding.Ground(scene, sensor, [0, 1, 2, 3], list(WAVELENGTHS.values()), 11)
     grid = clouding.SceneGrid.of(scene.geobox)
     with np.errstate(over="ignore", invalid="ignore"):
         out, valid, truth = ground.under(Window(0, 0, 40, 33), sky, grid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -97,7 +98,7 @@ class Fill:
         """
         grid = _on_grid(self._scene)
         here = Window(window.row + grid.row, window.col + grid.col, *window.shape)
-        reaches, above = self._reaches(here)
+        reaches, above = _reaches(self._extents, here)
         level = len(reaches)
         seen = _scaled(reaches[-1], level - 1) if reaches else here
         pixels = _pixels(self._scene, self._mask, seen)
@@ -116,13 +117,29 @@ class Fill:
         np.copyto(values, drawn[:, rows, cols], where=~is_clear)
         return values
 
-    def _reaches(self, window: Window) -> tuple[list[Window], Window]:
-        """The cells of each level below the kept one that ``window`` depends on, and of that."""
-        reaches = []
-        for extent, above in zip(self._extents, self._extents[1:], strict=False):
-            reaches.append(window.padded(SWEEPS) & extent)
-            window = _halved(reaches[-1]).padded(1) & above
-        return reaches, window
+    def over(self, scene: Scene, mask: Mask) -> Self:
+        """Return the same fill, which comes back for its pixels to another reader of the scene."""
+        return type(self)(scene, mask, self._extents, self._kept, is_empty=self.is_empty)
+
+
+def seen_by_fill(scene: Scene, window: Window) -> Window:
+    """Return the part of a scene that ``Fill.read`` of a window comes back to."""
+    grid = _on_grid(scene)
+    extents = _extents(grid)
+    level = _kept_level(extents, len(scene.sensor.bands))
+    here = Window(window.row + grid.row, window.col + grid.col, *window.shape)
+    reaches, _ = _reaches(extents[: level + 1], here)
+    seen = _scaled(reaches[-1], level - 1) if reaches else here
+    return (seen & grid).relative_to(grid)
+
+
+def _reaches(extents: Sequence[Window], window: Window) -> tuple[list[Window], Window]:
+    """The cells of each level below the last that ``window`` depends on, and of that."""
+    reaches = []
+    for extent, above in pairwise(extents):
+        reaches.append(window.padded(SWEEPS) & extent)
+        window = _halved(reaches[-1]).padded(1) & above
+    return reaches, window
 
 
 class _Cells(NamedTuple):

@@ -113,6 +113,10 @@ class Mosaic:
             last = max(held.window.row_stop for held in self._held)
             self.peak_rows = max(self.peak_rows, last - self._n_done)
 
+    def begin(self, row: int) -> None:
+        """Begin at this row: those above it are handed over by somebody else."""
+        self._n_done = row
+
     def advance(self, row: int) -> None:
         """Hand over all rows above ``row``: the caller promises that no window will touch them."""
         row = min(row, self.shape[0])

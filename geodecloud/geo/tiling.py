@@ -8,6 +8,9 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Self, overload
 
+import numpy as np
+import numpy.typing as npt
+
 from geodecloud.errors import OptionError
 
 
@@ -232,6 +235,18 @@ def tile_around(keep: Window, *, halo_px: int, stride_px: int, origin_px: tuple[
         _around(keep.row, keep.row_stop, halo_px, stride_px, origin_px[0]),
         _around(keep.col, keep.col_stop, halo_px, stride_px, origin_px[1]),
     )
+
+
+def reflected(start: int, stop: int, length: int) -> npt.NDArray[np.intp]:
+    """Return indices start..stop-1 folded back into 0..length-1, the edge pixel not repeated.
+
+    Example:
+        >>> reflected(-2, 6, 4)
+        array([2, 1, 0, 1, 2, 3, 2, 1])
+    """
+    period = max(2 * (length - 1), 1)
+    index = np.arange(start, stop) % period
+    return np.where(index < length, index, period - index)
 
 
 def _chip_spans(length: int, size: int, overlap: int) -> tuple[Span, ...]:
