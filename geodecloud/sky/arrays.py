@@ -20,6 +20,17 @@ def array_module(array: Array) -> Any:
     ]
 
 
+@lru_cache(maxsize=1)
+def keep_freed_memory(module: Any) -> None:
+    """Have the C library keep the memory of small arrays for the next ones.
+
+    It gives freed memory back at once until an array of some size has been freed, and page faults
+    of new arrays then take more time than the sums in them. This one is never written to, and so
+    costs nothing.
+    """
+    module.empty(31 * 2**17, dtype=module.float64)
+
+
 @lru_cache(maxsize=128)
 def _constant(values: Any, dtype: str, module: Any, device: Any) -> Array:
     return module.asarray(values, dtype=getattr(module, dtype), device=device)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Protocol, Self
 
-from geodecloud.sky.arrays import Array, array_module, columns, constant, taken
+from geodecloud.sky.arrays import Array, array_module, columns, constant, keep_freed_memory, taken
 from geodecloud.sky.lattice import BLOCK_PX, WEIGHT_ONE, Axis, Lattice, lattice_under
 
 _MASK = 0xFFFFFFFF
@@ -208,6 +208,7 @@ def layered_noise(
         (B, H, W) float64.
     """
     xp, (height, width) = array_module(places.row0), places.shape
+    keep_freed_memory(xp)
     n_chips, n_rows = len(places.row0), -(-height // BLOCK_PX) * BLOCK_PX
     sizes = tuple(cells.values())
     numbers = constant(tuple(cells), places.row0, "int64")
@@ -243,7 +244,7 @@ def _lines(nodes: tuple[Array, Array], factors: Array, scale: Array, lattice: La
     """
     xp, (n_chips, _, width) = array_module(factors), factors.shape
     shape = (n_chips, lattice.rows.n_lines, width)
-    lines = xp.zeros(shape, dtype=factors.dtype, device=factors.device)
+    lines = xp.empty(shape, dtype=factors.dtype, device=factors.device)
     node = col = row = 0
     for octaves, n_rows, n_cols in _alike(lattice):
         n = octaves.stop - octaves.start
@@ -254,9 +255,9 @@ def _lines(nodes: tuple[Array, Array], factors: Array, scale: Array, lattice: La
         target = target.reshape(n_chips, n, 2, n_rows, width)
         for side, gradients in enumerate(nodes):
             square = gradients[:, here].reshape(n_chips, n, n_rows, n_cols)
-            target[:, :, side] = square @ part[:, :, side]
+            xp.matmul(square, part[:, :, side], out=target[:, :, side])
         target *= scale[:, octaves, None, None, None]
-    return xp.round(lines)
+    return xp.round(lines, out=lines)
 
 
 def _alike(lattice: Lattice) -> Iterator[tuple[slice, int, int]]:
