@@ -14,11 +14,11 @@ from geodecloud.geo import guard
 from geodecloud.geo.chips import Chip, ChipStore, cut_scene
 from geodecloud.geo.choosing import Choice, ClippedScene
 from geodecloud.geo.esri import EsriRaster, write_esri
-from geodecloud.geo.manifest import slug
 from geodecloud.geo.polygons import Polygons
 from geodecloud.geo.raster import open_scene, profile_of
 from geodecloud.geo.scene import Scene, shape_of
 from geodecloud.geo.sensors import Sensor
+from geodecloud.geo.several import scene_name, scene_names
 from geodecloud.geo.tiling import Tiling
 from geodecloud.geo.warped import on_grid
 from geodecloud.masking import MaskOptions, masked
@@ -122,13 +122,13 @@ def chip(
         )
     folder = Path(folder)
     if options.layout == "esri":
-        names = [_name(path) for path in paths]
+        names = [scene_name(path) for path in paths]
         n_chips, skipped = _export(paths, folder, options, on_note, on_progress)
     elif options.pairs:
-        names = [_name(paths[0])]
+        names = [scene_name(paths[0])]
         n_chips, skipped = _cut_pair(paths, names[0], folder, options, on_note, on_progress)
     else:
-        names, n_chips, skipped = _names(paths), 0, Counter()
+        names, n_chips, skipped = scene_names(paths), 0, Counter()
         for path, name in zip(paths, names, strict=True):
             with _opened(path, options) as scene, _choice([scene], options, on_progress) as choice:
                 place = folder if len(paths) == 1 else folder / name
@@ -210,7 +210,7 @@ def _export(
                         skipped[reason] += 1
                     else:
                         yield place
-                    on_progress(Progress(done, len(tiling), f"chips of {_name(group[0])}"))
+                    on_progress(Progress(done, len(tiling), f"chips of {scene_name(group[0])}"))
 
     return write_esri(folder, places(), rasters, overwrite=options.overwrite), skipped
 
@@ -318,21 +318,3 @@ def _choice(
         return
     with masked(scene, MaskOptions(dilate_m=0), on_progress) as (classes, _):
         yield replace(choice, classes=classes)
-
-
-def _name(path: Path) -> str:
-    return slug(path.name if path.is_dir() else path.stem)
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    """A name for each scene; they become folders side by side."""
-    names = [_name(path) for path in paths]
-    for name, path in zip(names, paths, strict=True):
-        first = paths[names.index(name)]
-        if first != path:
-            raise OptionError(
-                f"{first} and {path} are both named {name}",
-                "each scene has a folder of its name",
-                "cut them one by one into folders of their own",
-            )
-    return names

@@ -9,8 +9,12 @@ import click
 
 from geodecloud.cli.mask import mask_options
 from geodecloud.cli.progress import Reporter, progress_option
+from geodecloud.cli.several import Listeners, each_scene
 
 FILE = click.Path(path_type=Path)
+
+FURTHER = ("provenance", "mask_out", "compare")
+"""Files that are written beside the output."""
 
 
 @click.command()
@@ -68,30 +72,40 @@ FILE = click.Path(path_type=Path)
 @progress_option
 @click.pass_obj
 def decloud(reporter: Reporter, /, scene: tuple[Path, ...], out: Path, **options: Any) -> None:
-    """Remove clouds from SCENE into OUT.tif.
+    """Remove clouds from SCENE into OUT.tif, or from several into a folder OUT.
 
     SCENE is one GeoTIFF, the folder or .zip of a product (Sentinel-2, Landsat), or one file a
-    band.
+    band. Where OUT is a folder each SCENE is one of its own; further files to write are folders
+    then, too.
 
     Pixels outside the mask leave bit-identical; OUT keeps the grid, the encoding and the
     metadata of the scene.
     """
-    from geodecloud.options import DecloudOptions
+    from geodecloud.geo.several import Task, tasks_of
+    from geodecloud.options import DecloudOptions, DecloudResult
     from geodecloud.tasks import decloud
 
     chosen = {name: value for name, value in options.items() if value is not None}
     chosen["batch_size"] = batch_size(chosen["batch_size"])
     if "bands" in chosen:
         chosen["bands"] = tuple(name.strip() for name in chosen["bands"].split(","))
-    result = decloud(
-        scene[0] if len(scene) == 1 else scene,
-        out,
-        DecloudOptions(**chosen),
-        on_start=lambda device, model: reporter.open("decloud", device=device, model=model),
-        on_note=reporter.note,
-        on_progress=reporter,
-    )
-    reporter.close(result.to_json(), result.summary())
+    asked = DecloudOptions(**chosen)
+
+    def work(task: Task, listeners: Listeners) -> DecloudResult:
+        further = {what: path for what, path in task.outputs.items() if what != "out"}
+        return decloud(
+            task.source,
+            task.outputs["out"],
+            asked,
+            on_start=listeners.on_start,
+            on_note=listeners.on_note,
+            on_progress=listeners.on_progress,
+            **further,
+        )
+
+    beside = {name: chosen[name] for name in FURTHER if name in chosen}
+    tasks = tasks_of(scene, out, beside, overwrite=asked.overwrite)
+    each_scene(reporter, "decloud", tasks, work)
 
 
 def batch_size(text: str) -> int | None:

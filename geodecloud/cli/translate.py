@@ -9,6 +9,7 @@ import click
 
 from geodecloud.cli.decloud import batch_size
 from geodecloud.cli.progress import Reporter, progress_option
+from geodecloud.cli.several import Listeners, each_scene
 
 FILE = click.Path(path_type=Path)
 
@@ -48,24 +49,37 @@ def translate(reporter: Reporter, /, source: tuple[Path, ...], out: Path, **opti
 
     SOURCE is a scene (one GeoTIFF, a folder, or one file a band), and OUT the GeoTIFF that is
     written; or SOURCE is a folder of chips that `geodecloud chip` cut, and OUT a folder of the
-    same chips, which `geodecloud mosaic` puts together.
+    same chips, which `geodecloud mosaic` puts together. Where OUT is a folder each of several
+    scenes is drawn into a file of it.
     """
-    from geodecloud.translating import TranslateOptions, translate
+    from geodecloud.geo.manifest import MANIFEST
+    from geodecloud.geo.several import Task, tasks_of
+    from geodecloud.translating import TranslateOptions, TranslateResult, translate
 
     chosen = {name: value for name, value in options.items() if value is not None}
     chosen["batch_size"] = batch_size(chosen["batch_size"])
     chosen["extra"] = dict(map(_extra, chosen["extra"]))
     if "bands" in chosen:
         chosen["bands"] = tuple(name.strip() for name in chosen["bands"].split(","))
-    result = translate(
-        source[0] if len(source) == 1 else source,
-        out,
-        TranslateOptions(**chosen),
-        on_start=lambda device, model: reporter.open("translate", device=device, model=model),
-        on_note=reporter.note,
-        on_progress=reporter,
+    asked = TranslateOptions(**chosen)
+
+    def work(task: Task, listeners: Listeners) -> TranslateResult:
+        return translate(
+            task.source,
+            task.outputs["out"],
+            asked,
+            on_start=listeners.on_start,
+            on_note=listeners.on_note,
+            on_progress=listeners.on_progress,
+        )
+
+    are_chips = (source[0] / MANIFEST).is_file()
+    tasks = (
+        [Task(source[0], {"out": out})]
+        if are_chips and len(source) == 1
+        else tasks_of(source, out, overwrite=asked.overwrite)
     )
-    reporter.close(result.to_json(), result.summary())
+    each_scene(reporter, "translate", tasks, work)
 
 
 def _extra(text: str) -> tuple[str, Path]:

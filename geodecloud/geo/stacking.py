@@ -13,7 +13,7 @@ import numpy.typing as npt
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from geodecloud.errors import GridError, OptionError
+from geodecloud.errors import BandError, GridError, OptionError
 from geodecloud.geo import guard
 from geodecloud.geo.backscatter import in_decibels, is_backscatter
 from geodecloud.geo.masks import pixel_size_m
@@ -71,12 +71,16 @@ class RasterStack(StackedScene, OpenScene):
     Args:
         scenes: what is shown of them, on one grid.
         files: what is open, and closed in the end.
+
+    Raises:
+        BandError: two files have a band of one name.
     """
 
     def __init__(self, scenes: Sequence[Scene], files: Sequence[OpenFile]) -> None:
         """Put the bands side by side."""
         self.files = tuple(files)
         self.paths = tuple(file.path for file in files)
+        _check_names(files)
         super().__init__(scenes)
         self.sensor = stacked(self.sensor, [scene.sensor for scene in scenes])
 
@@ -84,6 +88,25 @@ class RasterStack(StackedScene, OpenScene):
         """Close the files."""
         for file in self.files:
             file.close()
+
+
+def _check_names(files: Sequence[OpenFile]) -> None:
+    """Refuse files of which two have a band of one name.
+
+    Raises:
+        BandError: it names both.
+    """
+    owners: dict[str, Path] = {}
+    for file in files:
+        for name in file.sensor.band_names:
+            if name in owners:
+                raise BandError(
+                    f"{owners[name]} and {file.path} both hold band {name}",
+                    "the files of a scene hold different bands",
+                    "name the bands in order with --bands (bands=); several scenes at once go "
+                    "into a folder",
+                )
+            owners[name] = file.path
 
 
 def shown(files: Sequence[OpenFile], resolution_m: float | None = None) -> list[Scene]:

@@ -133,3 +133,25 @@ def test_killed_at_any_moment_nothing_bad_stands_under_the_final_name(tmp_path: 
 
 def test_killed_a_few_times_nothing_bad_stands_under_the_final_name(tmp_path: Path) -> None:
     _kill_at_random(tmp_path, 4)
+
+
+def test_several_scenes_go_into_a_folder_of_rasters(tmp_path: Path) -> None:
+    scenes = [tmp_path / "first.tif", tmp_path / "second.tif"]
+    with rasterio.open(SAMPLE) as sample:
+        dn, profile = sample.read(window=((0, 128), (0, 128))), dict(sample.profile)
+    for scene in scenes:
+        with rasterio.open(scene, "w", **{**profile, "height": 128, "width": 128}) as made:
+            made.write(dn)
+            made.descriptions = ("B02", "B03", "B04", "B08")
+    arguments = ("--model", "fill", "--progress", "json", "--compare", tmp_path / "pages")
+    done = run("decloud", *scenes, tmp_path / "clear", *arguments)
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["event"] for event in events].count("start") == 1
+    files = [scene["files"] for scene in events[-1]["scenes"]]
+    assert [Path(named["output"]).name for named in files] == ["first.tif", "second.tif"]
+    assert all(Path(path).is_file() for named in files for path in named.values())
+    done = run("decloud", *scenes, tmp_path / "one.tif", "--model", "fill")
+    assert done.returncode == 1
+    assert "second.tif both hold band B02" in done.stderr
+    assert not (tmp_path / "one.tif").exists()
