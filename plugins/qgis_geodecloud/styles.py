@@ -1,0 +1,68 @@
+"""How results look on the map: classes with a legend, and the stretch of the input."""
+
+from qgis.core import (
+    QgsPalettedRasterRenderer,
+    QgsProcessingLayerPostProcessorInterface,
+)
+from qgis.PyQt.QtGui import QColor
+
+# The codes, names and colours are those of geodecloud; its tests hold the two together.
+PROVENANCE = (
+    (1, "original", (120, 160, 120, 255)),
+    (2, "generated", (255, 79, 163, 255)),
+    (3, "feathered", (255, 210, 74, 255)),
+    (4, "observed on another date", (79, 216, 255, 255)),
+)
+MASK = (
+    (0, "clear", (0, 0, 0, 0)),
+    (1, "cloud", (230, 70, 60, 255)),
+    (2, "thin cloud", (250, 190, 80, 255)),
+    (3, "shadow", (70, 90, 200, 255)),
+    (4, "margin", (170, 120, 190, 255)),
+)
+
+
+class ClassStyle(QgsProcessingLayerPostProcessorInterface):
+    """Paints a raster of codes, and names them in the legend."""
+
+    def __init__(self, classes):
+        """Take (code, name, (red, green, blue, opacity)) of each class."""
+        super().__init__()
+        self._classes = classes
+
+    def postProcessLayer(self, layer, context, feedback):
+        """Paint a layer that has been loaded; QGIS calls this."""
+        classes = [
+            QgsPalettedRasterRenderer.Class(code, QColor(*colour), name)
+            for code, name, colour in self._classes
+        ]
+        layer.setRenderer(QgsPalettedRasterRenderer(layer.dataProvider(), 1, classes))
+        layer.triggerRepaint()
+
+
+class SameStretch(QgsProcessingLayerPostProcessorInterface):
+    """Shows a raster as another one is shown, so that only its content differs."""
+
+    def __init__(self, shown):
+        """Take the layer that is shown."""
+        super().__init__()
+        self._renderer = shown.renderer().clone()
+        self._bands = {band: shown.bandName(band) for band in self._renderer.usesBands()}
+
+    def postProcessLayer(self, layer, context, feedback):
+        """Style a layer that has been loaded; QGIS calls this."""
+        if all(layer.bandName(band) == name for band, name in self._bands.items()):
+            layer.setRenderer(self._renderer.clone())
+            layer.triggerRepaint()
+
+
+# QGIS keeps no reference to who styles a layer, and loads the layer after the algorithm is gone.
+CLASS_STYLES = {"provenance": ClassStyle(PROVENANCE), "mask": ClassStyle(MASK)}
+_waiting = []
+
+
+def same_stretch(shown):
+    """Return a style that lives as long as QGIS may ask for it."""
+    style = SameStretch(shown)
+    _waiting.append(style)
+    return style
