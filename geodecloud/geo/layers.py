@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
+from pathlib import Path
 
-from geodecloud.errors import BandError
+from geodecloud.errors import BandError, InputError
 from geodecloud.geo import guard
-from geodecloud.geo.products import Product, ProductFile, find_product, is_metadata_of_safe
+from geodecloud.geo.products import (
+    Product,
+    ProductFile,
+    find_product,
+    is_metadata_of_safe,
+    sentinel2_around,
+)
 from geodecloud.geo.profile import Profile
 from geodecloud.geo.radiometry import Overrides, known_name, sensor_of
 from geodecloud.geo.sensors import CLASS_BANDS, Band, Sensor
@@ -39,10 +46,11 @@ class Layer:
         What the product, or a sensor of the caller's own, says is declared in the profile: it
         would be lost with the product's metadata.
         """
-        if self.product is None or self.band is None:
+        if self.product is None or self.band is None or asked.sensor is not None:
             sensor = sensor_of(profile, self.entry.path.stem, shape, asked, n_before)
             return sensor, profile if asked.sensor is None else profile.declaring(sensor)
-        band = asked.over(replace(self.band, dtype=profile.dtype))
+        name = _known(asked.bands[0]) if asked.bands else self.band.name
+        band = asked.over(replace(self.band, name=name, dtype=profile.dtype))
         sensor = Sensor(
             self.product.sensor,
             (band,),
@@ -74,14 +82,29 @@ def find_layers(
             return _layers(product, asked, resolution_m)
         if isinstance(tree, Archive):
             raise guard.no_product(path)
-    return [Layer(Entry(path)) for path in guard.raster_paths(source)]
+    return [_layer(path, asked) for path in guard.raster_paths(source)]
+
+
+def _layer(path: Path, asked: Overrides) -> Layer:
+    """A file; where it lies in a Sentinel-2 product, with what the product says of it."""
+    try:
+        product = sentinel2_around(path)
+    except (InputError, OSError):
+        if asked.scale is None or asked.offset is None:
+            raise
+        product = None
+    return Layer(Entry(path), product, product.files[0].band if product else None)
+
+
+def _known(text: str) -> str:
+    return known_name(text) or text.strip()
 
 
 def _layers(product: Product, asked: Overrides, resolution_m: float | None) -> list[Layer]:
     by_name: dict[str, list[ProductFile]] = {}
     for file in product.files:
         by_name.setdefault(file.band_name, []).append(file)
-    names = [known_name(text) or text.strip() for text in asked.bands or by_name]
+    names = [_known(text) for text in asked.bands or by_name]
     if missing := [name for name in names if name not in by_name]:
         raise BandError(
             f"{product.tree.root} has bands {', '.join(by_name)}; "

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from geodecloud.errors import InputError
@@ -14,7 +14,7 @@ from geodecloud.geo.guard import RASTER_SUFFIXES
 from geodecloud.geo.profile import Tags
 from geodecloud.geo.radiometry import SENTINEL1, SENTINEL2, known_name
 from geodecloud.geo.sensors import Band
-from geodecloud.geo.trees import Element, Tree, read_xml
+from geodecloud.geo.trees import Element, Folder, Tree, read_xml
 
 
 class ProductFile(NamedTuple):
@@ -112,6 +112,16 @@ def sentinel2(tree: Tree) -> Product | None:
     files.sort(key=lambda file: order.index(file.band_name))
     tags = {one.name: one.text for one in said if one.name in _S2_TAGS and one.text}
     return Product(tree, f"sentinel-2-{level.lower()}", tuple(files), level, tags)
+
+
+def sentinel2_around(path: Path) -> Product | None:
+    """Return the Sentinel-2 product that a file of one band lies in, with that band alone."""
+    for place in path.parents:
+        if place.name == "GRANULE":
+            root, name = place.parent, path.relative_to(place.parent).as_posix()
+            beside = [file.name for file in root.iterdir() if is_metadata_of_safe(file.name)]
+            return sentinel2(Folder(root, (*beside, name))) if _S2_BAND.search(name) else None
+    return None
 
 
 def _radiometry(

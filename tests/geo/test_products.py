@@ -12,6 +12,7 @@ from geodecloud.errors import BandError, GridError, InputError, OptionError
 from geodecloud.geo.plausible import check_radiometry
 from geodecloud.geo.raster import RasterSink, open_scene, profile_of
 from geodecloud.geo.scene import shape_of
+from geodecloud.geo.sensors import Band, Sensor
 from geodecloud.geo.tiling import Window
 from geodecloud.geo.warped import RESAMPLED_TAG
 from tests import makers
@@ -168,6 +169,46 @@ def test_files_of_10_and_20_m_lie_on_one_grid_without_their_product(products):
         assert RESAMPLED_TAG in profile_of(scene).band_tags[0]
 
 
+def test_a_band_of_a_product_opened_alone_means_what_the_product_says(products):
+    for level, names in (("L1C", ("B04", "B10")), ("L2A", ("B04_20m", "SCL_20m"))):
+        for name in names:
+            path = next(products[level].rglob(f"*_{name}.jp2"))
+            band = name[:3]
+            with open_scene(path) as alone, open_scene(products[level], bands=[band]) as among:
+                assert alone.sensor.level == level
+                assert alone.sensor.bands == among.sensor.bands
+                assert profile_of(alone).tags["PROCESSING_BASELINE"] == "04.00"
+                assert check_radiometry(alone) == []
+
+
+def test_bands_of_a_product_by_name_and_by_folder_keep_their_offset(products):
+    folder = next(products["L2A"].rglob("R20m"))
+    files = [next(folder.glob(f"*_{name}_20m.jp2")) for name in ("B11", "B04")]
+    for source, names in ((files, ("B11", "B04")), (folder, None)):
+        with open_scene(source) as scene:
+            assert names is None or scene.sensor.band_names == names
+            spectral = [band for band in scene.sensor.bands if band.name.startswith("B")]
+            assert {band.offset for band in spectral} == {-0.1}
+            assert (scene.sensor.name, scene.sensor.level) == ("sentinel-2-l2a", "L2A")
+    with open_scene(files, bands=["B11", "red"], offset=0, level="L1C") as scene:
+        assert scene.sensor.band_names == ("B11", "B04")
+        assert [band.offset for band in scene.sensor.bands] == [0, 0]
+        assert scene.sensor.level == "L1C"
+
+
+def test_a_band_beside_damaged_metadata_takes_the_callers_word(tmp_path):
+    path = next(makers.make_safe(tmp_path, bands=["B01"], text="<a/>").rglob("*B01_60m.jp2"))
+    assert "MTD_MSIL2A.xml" in refusal(path)
+    with open_scene(path, scale=1e-4, offset=-1000) as scene:
+        assert scene.sensor.bands[0].offset == pytest.approx(-0.1)
+
+
+def test_a_sensor_of_the_callers_own_wins_over_the_product(products):
+    mine = Sensor("mine", (Band("haze", scale=1.0),))
+    with open_scene(next(products["L1C"].rglob("*_B01.jp2")), sensor=mine) as scene:
+        assert (scene.sensor.name, scene.sensor.bands[0].scale) == ("mine", 1.0)
+
+
 def test_files_that_show_other_ground_are_refused(products, tmp_path):
     near = next(products["L1C"].rglob("*_B02.jp2"))
     dn = np.ones((20, 20), np.uint16)
@@ -294,6 +335,22 @@ def test_a_damaged_band_in_an_archive_is_named(products, tmp_path):
     path = tmp_path / "damaged.zip"
     path.write_bytes(content)
     assert "_B02.jp2 cannot be read" in refusal(path, bands=["B02"])
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_one_flipped_bit_in_an_archive_is_found(products, tmp_path, compression):
+    path, damaged = tmp_path / "whole.zip", tmp_path / "damaged.zip"
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for file in sorted(products["L1C"].rglob("*.*")):
+            archive.write(file, file.relative_to(products["L1C"].parent))
+    with zipfile.ZipFile(path) as archive:
+        (member,) = (one for one in archive.infolist() if one.filename.endswith("_B02.jp2"))
+    content = bytearray(path.read_bytes())
+    content[member.header_offset + 100 + member.compress_size // 2] ^= 1
+    damaged.write_bytes(content)
+    assert "_B02.jp2 cannot be read" in refusal(damaged, bands=["B02"])
+    with open_scene(damaged, bands=["B03"]) as scene:
+        whole(scene)  # what is not asked for is not looked at
 
 
 def test_theia_gives_flat_reflectance_without_masks(tmp_path):
