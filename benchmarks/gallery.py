@@ -1,6 +1,7 @@
 """The figures of docs/gallery.md: what show_batch, lr_find, fit and show_results look like.
 
     python benchmarks/gallery.py DATA docs/figures/gallery
+    python benchmarks/gallery.py DATA docs/figures/gallery --only colour
 
 DATA is the folder of real scenes that ``benchmarks/splits.json`` names. Trainings are short, a
 minute each on a CPU: the figures show what one looks at, not how good a model becomes.
@@ -12,7 +13,11 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from geodecloud import Pix2Pix, WNet_cGAN, from_model, prepare_data
+import numpy as np
+
+from geodecloud import GAN, CycleGAN, Pix2Pix, WNet_cGAN, from_model, prepare_data
+from geodecloud.learn.data import ChipData
+from geodecloud.learn.packed import LEVELS, PackWriter
 from geodecloud.learn.plots import plot_losses, plot_lr, save_png
 
 SPLITS = Path(__file__).with_name("splits.json")
@@ -23,10 +28,7 @@ TRIPLETS = "train/sen12mscr_s1s2"
 
 def clouds(data: Path, work: Path, out: Path) -> None:
     """The shipped model on places that it has not seen."""
-    chips = prepare_data(
-        data, dataset_type="CloudRemoval", splits=SPLITS, fold=2, bands=BANDS, batch_size=8,
-        working_dir=work / "clouds",
-    )  # fmt: skip
+    chips = held_out(data, work, "CloudRemoval", batch_size=8)
     save_png(chips.show_batch(rows=3), out / "batch-clouds.png")
     shipped = from_model("decloud-s2-4band", chips)
     save_png(shipped.show_results(rows=4), out / "results-clouds.png")
@@ -49,6 +51,50 @@ def radar(data: Path, work: Path, out: Path) -> None:
     save_png(model.show_results(rows=2), out / "results-radar.png")
 
 
+def domains(data: Path, work: Path, out: Path) -> None:
+    """Top of the atmosphere and the ground: two domains of the same bands, of other places."""
+    clear = held_out(data, work, "GAN").packed
+    path = work / "domains.safetensors"
+    sides = dict.fromkeys(("source", "target"), clear.sides["target"])
+    with PackWriter(path, clear.size_px, sides) as writer:
+        for sample in np.flatnonzero(clear.has("target")):
+            level, place = LEVELS[clear.level[sample]], clear.places[clear.place[sample]]
+            side = "source" if level == "L1C" else "target"
+            (values,), (valid,) = clear.read("target", np.array([sample]))
+            writer.add({side: (values, valid)}, place=place, level=level)
+    chips = prepare_data(path, dataset_type="CycleGAN", val_split_pct=0.2, batch_size=4)
+    model = CycleGAN(chips, gen_blocks=3, width=16)
+    model.fit(4, 1e-3, steps_per_epoch=40, checkpoint=False)
+    save_png(model.show_results(rows=4), out / "results-domains.png")
+    save_png(model.plot_losses(), out / "losses-domains.png")
+
+
+def colour(data: Path, work: Path, out: Path) -> None:
+    """Colour out of grey."""
+    model = Pix2Pix(held_out(data, work, "Colorize", batch_size=8), widths=NARROW)
+    model.fit(4, 2e-3, steps_per_epoch=50, checkpoint=False)
+    save_png(model.show_results(rows=4), out / "results-colour.png")
+
+
+def drawn(data: Path, work: Path, out: Path) -> None:
+    """Chips of random numbers, by both architectures, and chips as they are."""
+    chips = held_out(data, work, "GAN", batch_size=32)
+    save_png(chips.show_batch(rows=4), out / "batch-chips.png")
+    for architecture, width, n_steps in (("dcgan", 32, 60), ("mlp", None, 40)):
+        model = GAN(chips, architecture, width=width)
+        model.fit(4, steps_per_epoch=n_steps, checkpoint=False)
+        save_png(model.show_results(rows=3), out / f"samples-{architecture}.png")
+
+
+def held_out(data: Path, work: Path, dataset_type: str, **options: int) -> ChipData:
+    """The clear scenes, packed once, with the shipped model's fold for validation."""
+    path = work / "clouds" / "chips.safetensors"
+    where = {"splits": SPLITS, "bands": BANDS, "working_dir": path.parent}
+    if path.exists():
+        data, where = path, {}
+    return prepare_data(data, dataset_type=dataset_type, fold=2, **where, **options)
+
+
 def linked(data: Path, folder: Path, places: dict[str, str]) -> Path:
     """The triplets of DATA in a layout of training folders: by the end of their names."""
     for kind, place in places.items():
@@ -64,11 +110,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--only", choices=PARTS, help="these figures alone")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
-        for part in (clouds, radar):
-            part(asked.data, Path(work), asked.out)
+        for name, part in PARTS.items():
+            if asked.only in (None, name):
+                part(asked.data, Path(work), asked.out)
+
+
+PARTS = {part.__name__: part for part in (clouds, radar, domains, colour, drawn)}
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from geodecloud.cli.figures import table
 from geodecloud.cli.progress import Reporter, progress_option
 
 if TYPE_CHECKING:
+    from geodecloud.learn.data import ChipData
     from geodecloud.learn.model import Model
     from geodecloud.learn.recipe import Recipe
 
@@ -77,6 +78,14 @@ def pack(
 @click.option("--early-stopping", is_flag=True, help="End after 5 epochs without a better one.")
 @click.option("--resume", is_flag=True, help="Go on where a stopped training was.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
+@click.option("--devices", type=click.IntRange(1), default=1, help="How many share each batch.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="TABLE.KEY=VALUE",
+    help="Any value of the recipe, such as training.schedule='\"constant\"'; may be repeated.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a model that is there.")
 @progress_option
 @click.pass_obj
@@ -89,16 +98,29 @@ def train(reporter: Reporter, /, data: Path, out: Path, **asked: Any) -> None:
     figures on what was held out, beside those of naive answers.
     """
     from geodecloud.errors import OutputError
+    from geodecloud.learn.place import is_first_process
     from geodecloud.learn.recipe import Recipe
 
     if out.exists() and not asked["overwrite"]:
         raise OutputError(f"{out} exists", "a model gets a new folder", "pass --overwrite")
+    if not is_first_process():
+        reporter.set_mode("none")  # one of several devices: the first speaks for all
     recipe = None if asked["recipe"] is None else Recipe.read(asked["recipe"])
     name = recipe.name if recipe else asked["system"] or "the one that fits"
     reporter.open("train", device=asked["device"], model=name)
     states = out.with_name(f"{out.name}.training")
     with _cleared_unless_begun(states):
-        model, recipe = _trained(reporter, data, states, recipe, asked)
+        chips, recipe = _prepared(reporter, data, states, recipe, asked)
+        model = recipe.train(
+            chips,
+            states,
+            resume=asked["resume"],
+            device=asked["device"],
+            devices=asked["devices"],
+            listener=reporter,
+        )
+    if not is_first_process():
+        return  # and saves for all
     figures = model.compute_metrics()
     folder = model.save(out, compute_metrics=False, overwrite=asked["overwrite"], **recipe.card)
     plots = _drawn(model, states)
@@ -109,50 +131,61 @@ def train(reporter: Reporter, /, data: Path, out: Path, **asked: Any) -> None:
     )
 
 
-def _trained(
+def _prepared(
     reporter: Reporter, data: Path, states: Path, recipe: Recipe | None, asked: dict[str, Any]
-) -> tuple[Model, Recipe]:
-    """The trained model and the recipe it was made by."""
+) -> tuple[ChipData, Recipe]:
+    """The training set, and the recipe with all that was asked put in."""
     from geodecloud.datasets import pack_folder, prepare_data
     from geodecloud.learn.packed import PackedChips
+    from geodecloud.learn.place import is_first_process
     from geodecloud.learn.recipe import Recipe
 
-    of_data = {
-        "dataset_type": asked["dataset_type"],
-        "chip_size": asked["chip_size"],
-        "batch_size": asked["batch_size"],
-        "val_split_pct": asked["val_split"],
-        "seed": asked["seed"],
-        "bands": _names(asked["bands"]),
-    }
-    source = data
-    if asked["resume"] and (states / PACKED).exists():
-        source = states / PACKED
-    where = {"splits": asked["splits"], "listener": reporter}
+    wishes = _wishes(asked)
+    source, packed = data, states / PACKED
+    if (asked["resume"] or not is_first_process()) and packed.exists():
+        source = packed
+    where: dict[str, Any] = {"splits": asked["splits"], "listener": reporter}
     if recipe is not None:
-        recipe = recipe.changed(data=of_data)
+        recipe = recipe.changed(wishes)
         if source.suffix != ".safetensors":
             states.mkdir(parents=True, exist_ok=True)
-            pack_folder(source, states / PACKED, bands=recipe.data.get("bands"), **where)
-            source = states / PACKED
+            pack_folder(source, packed, bands=recipe.data.get("bands"), **where)
+            source = packed
         chips = recipe.chips(PackedChips(source), asked["fold"])
     else:
-        given = {name: value for name, value in of_data.items() if value is not None}
-        chips = prepare_data(source, working_dir=states, fold=asked["fold"], **where, **given)
-        recipe = Recipe.fitting(chips, asked["system"])
+        options = {"working_dir": states, "fold": asked["fold"], **where, **wishes.data}
+        chips = prepare_data(source, **options)
+        recipe = Recipe.fitting(chips, asked["system"]).changed(wishes)
     for note in chips.notes:
         reporter.note(note)
-    recipe = recipe.changed(
-        model={"system": asked["system"], "backbone": asked["backbone"]},
-        training={
-            **{name: asked[name] for name in ("epochs", "lr")},
-            **{name: asked[name] or None for name in FLAGS},
+    return chips, recipe
+
+
+def _wishes(asked: dict[str, Any]) -> Recipe:
+    """The options as a recipe that holds nothing but what was asked for."""
+    from geodecloud.learn.recipe import Recipe
+
+    tables = {
+        "data": {
+            "dataset_type": asked["dataset_type"],
+            "chip_size": asked["chip_size"],
+            "batch_size": asked["batch_size"],
+            "val_split_pct": asked["val_split"],
+            "seed": asked["seed"],
+            "bands": _names(asked["bands"]),
         },
-    )
-    model = recipe.train(
-        chips, states, resume=asked["resume"], device=asked["device"], listener=reporter
-    )
-    return model, recipe
+        "model": {"system": asked["system"], "backbone": asked["backbone"]},
+        "training": {
+            "epochs": asked["epochs"],
+            "lr": asked["lr"],
+            **{flag: asked[flag] or None for flag in FLAGS},
+        },
+    }
+    given = {
+        name: {key: value for key, value in table.items() if value is not None}
+        for name, table in tables.items()
+    }
+    return Recipe("asked", **given).with_settings(asked["settings"])
 
 
 PACKED = "chips.safetensors"

@@ -92,7 +92,7 @@ def fit(
     if lr is None:
         lr = saved_lr(out) if resume and out is not None else model.default_lr
     if lr is None:
-        model.search = _search(model, mixed_precision, 1e-6, 1.0, device)
+        model.search = _search(model, mixed_precision, 1e-6, 1.0, device, devices)
         lr = model.search.best
     plan = Plan(
         epochs=epochs,
@@ -134,8 +134,12 @@ def _search(
     start_lr: float,
     end_lr: float,
     device: str = "auto",
+    devices: int = 1,
 ) -> LrSearch:
-    plan = Plan(1, 100, seed=model.data.seed, device=device, mixed_precision=mixed_precision)
+    plan = Plan(
+        1, 100,
+        seed=model.data.seed, device=device, devices=devices, mixed_precision=mixed_precision,
+    )  # fmt: skip
     return training.find_lr(model, model.data.batches, plan, start_lr=start_lr, end_lr=end_lr)
 
 

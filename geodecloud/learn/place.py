@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from geodecloud.errors import MissingExtraError, OptionError, TrainingError
-from geodecloud.learn.plan import Batch, Plan
+from geodecloud.learn.plan import Batch, Batches, Plan
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -88,6 +89,16 @@ class Place:
             nn.utils.clip_grad_norm_(moving, self._clip_norm)
         self._step(optimiser)
 
+    def deal(self, batches: Batches, step: int) -> Batch:
+        """Return this rank's part of the batch of a step.
+
+        Raises:
+            TrainingError: it does not fit into memory.
+            OptionError: there are fewer chips than ranks.
+        """
+        with self.advising():
+            return self.share(batches.at(step, self.device))
+
     def share(self, batch: Batch) -> Batch:
         """Return this rank's part of a batch: every ``n_ranks``-th chip.
 
@@ -119,20 +130,25 @@ class Place:
         buffers = (b for network in networks.values() for b in network.buffers())
         self._average([b for b in buffers if b.is_floating_point()])
 
+    def first(self, number: float) -> float:
+        """Return the first rank's number."""
+        return number
+
     def alike(self, networks: Mapping[str, nn.Module]) -> None:
         """Give all ranks the weights of the first."""
 
     @contextmanager
-    def advising(self, batch: Batch) -> Iterator[None]:
+    def advising(self, batch: Batch | None = None) -> Iterator[None]:
         """Turn "out of memory" into an error with a batch that fits."""
         try:
             yield
         except torch.OutOfMemoryError as error:
-            size = max(len(tensor) for tensor in batch.values()) * self.n_ranks
+            size = max(map(len, batch.values())) * self.n_ranks if batch else 0
             raise TrainingError(
-                f"a batch of {size} chips does not fit into the memory of {self.device}",
+                f"a batch{f' of {size} chips' * bool(size)} does not fit into the memory of "
+                f"{self.device}",
                 "one step holds the batch, all networks and their gradients",
-                f"use a batch of {max(1, size // 2)}",
+                f"use a batch of {max(1, size // 2)}" if size else "use a smaller batch",
             ) from error
 
     def _average(self, tensors: Iterable[Tensor]) -> None:
@@ -171,6 +187,10 @@ class FabricPlace(Place):
             return values
         mean: Any = self._fabric.all_reduce(values, reduce_op="mean")
         return torch.as_tensor(mean)
+
+    def first(self, number: float) -> float:
+        """Return the first rank's number."""
+        return float(self._fabric.broadcast(number))
 
     def alike(self, networks: Mapping[str, nn.Module]) -> None:
         """Give all ranks the weights of the first."""
@@ -228,3 +248,8 @@ def device_of(name: str) -> torch.device:
             f"device {name} is not here", "torch sees no CUDA device", "use device cpu or auto"
         )
     return torch.device(name)
+
+
+def is_first_process() -> bool:
+    """Whether this process was started by a user, and not by Fabric for another of the devices."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"

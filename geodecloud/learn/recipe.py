@@ -10,10 +10,9 @@ import argparse
 import importlib.util
 import inspect
 import json
-import os
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -22,13 +21,13 @@ from geodecloud.errors import DataError, GeodecloudError, OptionError
 from geodecloud.learn.data import ChipData, split
 from geodecloud.learn.models import MODELS, Model
 from geodecloud.learn.packed import PackedChips
+from geodecloud.learn.place import is_first_process
 from geodecloud.learn.splitting import split_chips
 from geodecloud.learn.state import STATE_JSON
 from geodecloud.progress import Cancelled, Listener, Progress, silent
 
-Options = Mapping[str, Any]
-
 RECIPES = Path(__file__).parent.parent / "recipes"
+TABLES = ("data", "model", "training", "card")
 PACKAGE_NEEDS = ("pydantic", "onnx", "onnxscript", "odc")
 
 
@@ -37,9 +36,9 @@ class Recipe:
     """What is trained on what, how long and how: the four tables of a recipe's TOML."""
 
     name: str
-    data: dict[str, Any]
-    model: dict[str, Any]
-    training: dict[str, Any]
+    data: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
     card: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -78,22 +77,36 @@ class Recipe:
                 "choose another dataset type",
             )
         system = system or fit[0]
-        return cls(system.lower(), {"dataset_type": data.dataset_type}, {"system": system}, {})
+        return cls(system.lower(), {"dataset_type": data.dataset_type}, {"system": system})
 
-    def changed(
-        self,
-        *,
-        data: Options | None = None,
-        model: Options | None = None,
-        training: Options | None = None,
-    ) -> Self:
-        """Return the recipe with some of its values replaced; None leaves a value as it is."""
-        return replace(
-            self,
-            data=_with(self.data, data),
-            model=_with(self.model, model),
-            training=_with(self.training, training),
-        )
+    def changed(self, asked: Recipe) -> Self:
+        """Return the recipe with the values of another in the place of its own."""
+        tables = self._tables()
+        for name, values in asked._tables().items():
+            tables[name].update(values)
+        return replace(self, **tables)
+
+    def with_settings(self, settings: Iterable[str]) -> Self:
+        """Return the recipe with lines of TOML put into its tables, such as ``training.lr=1e-3``.
+
+        Raises:
+            OptionError: one is no such line, or is of no table.
+        """
+        tables = self._tables()
+        for setting in settings:
+            try:
+                for name, values in tomllib.loads(setting).items():
+                    tables[name].update(values)
+            except (KeyError, TypeError, ValueError) as error:
+                raise OptionError(
+                    f"setting {setting!r} ({error})",
+                    f"a setting is TABLE.KEY=VALUE as in TOML; tables are {_listed(TABLES)}",
+                    'write it like training.lr=1e-3 or data.bands=["B04"]',
+                ) from error
+        return replace(self, **tables)
+
+    def _tables(self) -> dict[str, Any]:
+        return {name: dict(getattr(self, name)) for name in TABLES}
 
     def chips(self, packed: PackedChips, fold: int | None = None) -> ChipData:
         """Return the training set of packed chips, one fold or a tenth of the places held out.
@@ -111,6 +124,7 @@ class Recipe:
             )
         options = {k: v for k, v in self.data.items() if k not in ("bands", "split_by")}
         parts = {key: options[key] for key in ("val_split_pct", "seed") if key in options}
+        _refuse_unknown(ChipData, "the training set", packed, train=(), valid=(), **options)
         if self.data.get("split_by") == "chip":
             train, valid = split_chips(packed, **parts)
         else:
@@ -128,14 +142,7 @@ class Recipe:
         if system not in MODELS:
             raise OptionError(f"model {system!r}", f"models are {_listed(MODELS)}", "choose one")
         make: Any = MODELS[system]
-        try:
-            inspect.signature(make).bind(data, **options)
-        except TypeError as error:
-            raise OptionError(
-                f"{system} with {_listed(options)} ({error})",
-                "each model has its own options",
-                "leave it out, or choose another model",
-            ) from error
+        _refuse_unknown(make, system, data, **options)
         model: Model = make(data, **options)
         return model
 
@@ -149,17 +156,28 @@ class Recipe:
         listener: Listener = silent,
         **changed: Any,
     ) -> Model:
-        """Return the trained model; states are saved in ``out``. ``changed`` overrules the TOML."""
+        """Return the trained model; states are saved in ``out``. ``changed`` overrules the TOML.
+
+        Raises:
+            OptionError: there is no such model, or an option that it or its training has not.
+        """
         model = self.make(data)
-        model.fit(
-            **{**self.training, **changed}, out=out, resume=resume, device=device, listener=listener
-        )
+        options = {**self.training, **changed}
+        _refuse_unknown(model.fit, "the training", **options)
+        model.fit(**options, out=out, resume=resume, device=device, listener=listener)
         return model
 
 
-def _with(table: Options, changes: Options | None) -> dict[str, Any]:
-    given = {name: value for name, value in (changes or {}).items() if value is not None}
-    return {**table, **given}
+def _refuse_unknown(call: Callable[..., Any], name: str, *given: Any, **options: Any) -> None:
+    """Refuse options that a call does not have."""
+    try:
+        inspect.signature(call).bind(*given, **options)
+    except TypeError as error:
+        raise OptionError(
+            f"{name} with {_listed(options)} ({error})",
+            "each has its own options",
+            "leave it out, or choose another",
+        ) from error
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -181,14 +199,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE")
     asked = parser.parse_args(arguments)
     try:
-        recipe = Recipe.read(asked.recipe)
-        for change in asked.set:
-            place, value = change.split("=", 1)
-            table, key = place.split(".")
-            getattr(recipe, table)[key] = json.loads(value)
+        recipe = Recipe.read(asked.recipe).with_settings(asked.set)
         data = recipe.chips(PackedChips(asked.chips), asked.fold)
         model = _model_of(recipe, data, asked)
-        if int(os.environ.get("LOCAL_RANK", "0")):
+        if not is_first_process():
             return 0  # one of several devices: the first goes on alone
         if asked.fold is not None:
             model.training["held_out_fold"] = asked.fold

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -58,6 +59,7 @@ def fit(
             ran out, or the state in ``out`` is not one of this run.
     """
     place = Place.of(plan)
+    plan = replace(plan, lr=place.first(plan.lr))  # each rank may have looked for one
     state = start(system, plan, place)
     with seeded(plan.seed), stops_between_steps() as stops:
         if resume and out is not None:
@@ -65,7 +67,7 @@ def fit(
         watch = Watch(out, held_back(listener, stops), validate)
         keeper = Keeper(system, state, plan, place, watch)
         while not keeper.is_over():
-            batch = place.share(batches.at(state.step, place.device))
+            batch = place.deal(batches, state.step)
             losses = take_step(system, state, batch, plan.lr_at(state.step), place)
             state.average(plan.average_decay)
             state.step += 1
@@ -126,7 +128,7 @@ def find_lr(
         for step in range(n_steps):
             lr = start_lr * (end_lr / start_lr) ** (step / max(1, n_steps - 1))
             # a few batches again and again: the curve is to show the rate, not the luck of a draw
-            batch = place.share(batches.at(step % SEARCHED, place.device))
+            batch = place.deal(batches, step % SEARCHED)
             losses = take_step(system, state, batch, lr, place)
             # what is bounded is an adversary's: it need not fall
             falling = [losses[name] for name in losses if name not in system.bounds]

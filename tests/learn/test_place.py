@@ -16,6 +16,7 @@ from geodecloud.learn.place import FabricPlace, Place
 from geodecloud.learn.training import fit
 from tests.learn.conftest import small_model
 from tests.learn.line import Line, Numbers, plan, weights
+from tests.test_datasets import write_raster
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -24,6 +25,7 @@ import json, os, sys
 from pathlib import Path
 from geodecloud.learn.place import Place
 from geodecloud.learn.training import fit
+from tests.test_datasets import write_raster
 from tests.learn.line import Line, Numbers, plan, weights
 
 class Four(Numbers):
@@ -85,6 +87,29 @@ def test_two_processes_share_the_batches_and_agree_with_one(tmp_path: Path) -> N
     assert [row["loss"] for row in first["rows"]] == pytest.approx(
         [row["loss"] for row in one["rows"]], abs=1e-5
     )
+
+
+@pytest.mark.slow
+def test_a_command_with_two_devices_packs_searches_and_saves_once(tmp_path: Path) -> None:
+    for i in range(12):
+        write_raster(tmp_path / "scenes" / f"{i}.tif", (32, 32), at=2 * i)
+    small = ("--set", "model.widths=[4, 8]", "--set", "training.steps_per_epoch=2")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "geodecloud", "train", tmp_path / "scenes"),
+            *("--out", tmp_path / "model", "--devices", "2", "--device", "cpu", *small),
+            *("--epochs", "1", "--batch-size", "4", "--chip-size", "32", "--progress", "json"),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        timeout=240,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+    )
+    events = [json.loads(line)["event"] for line in done.stdout.splitlines()]
+    assert (events.count("start"), events.count("result")) == (1, 1)
+    assert (tmp_path / "model" / "model.json").exists()
 
 
 def test_each_rank_takes_its_share_and_none_is_left_out() -> None:

@@ -282,6 +282,15 @@ def test_a_batch_too_large_names_one_that_fits(monkeypatch: pytest.MonkeyPatch) 
         fit(system, Numbers(), plan())
 
 
+def test_a_batch_that_cannot_even_be_made_says_so() -> None:
+    class Large(Numbers):
+        at = _out_of_memory
+
+    for run in (fit, find_lr):
+        with pytest.raises(TrainingError, match="use a smaller batch"):
+            run(Line(), Large(), plan())
+
+
 def _out_of_memory(*_: object):
     raise torch.OutOfMemoryError("CUDA out of memory")
 
