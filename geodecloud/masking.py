@@ -286,9 +286,9 @@ def _layer(source: Source, scene: Scene, options: MaskOptions, stack: ExitStack)
     """Find what a term names; files stay open as long as the stack."""
     if _names_detector(source):
         detector = _chosen(scene, options.detector if source == "auto" else source)
-        seen = scene.select(detector.bands)
         if set(detector.bands) <= CLASS_BANDS:
-            return _Layer(_OnGround(seen, scene), detector, options.shaping(DETECTED))
+            seen = _OnGround(scene.select(detector.bands), scene)
+            return _Layer(seen, detector, options.shaping(DETECTED))
         return _Layer(scene, detector, options.shaping(DETECTED))
     painted = _Painted(_codes_of(source, scene, stack), scene.geobox)
     return _Layer(_OnGround(painted, scene), _AsDrawn(), options.shaping(DRAWN))

@@ -13,6 +13,7 @@ from geodecloud.learn.training import only_moving
 
 SMALL_GENERATORS = {
     "unet": {"widths": (4, 8, 8)},
+    "folded_unet": {"widths": (4, 8, 8)},
     "unet_pix2pix": {"depth": 3, "width": 4},
     "resnet": {"n_blocks": 2, "width": 4},
     "wnet": {"widths": (4, 8, 8)},
@@ -68,6 +69,7 @@ SMALL_MODELS = {
     "CycleGAN": ("CycleGAN", {"gen_blocks": 1, "width": 4}),
     "WNet_cGAN": ("WNet_cGAN", {"widths": (4, 8), "gan_weight": 0.1}),
     "GAN": ("GAN", {"width": 8, "latent_size": 16}),
+    "CloudMask": ("CloudMask", {"widths": (4, 8)}),
 }
 """For each of ``MODELS``, the data it is tried on, and arguments that make it quick."""
 

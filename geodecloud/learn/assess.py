@@ -22,6 +22,12 @@ from geodecloud.learn.seams import seam_index_of
 UNIT_RANGES = {"reflectance": 1.0, "display": 1.0}
 """From the lowest value to the highest that there can be; of other units what there is."""
 
+OWN_FIGURES = ("CycleGAN", "GAN", "CloudMask")
+"""Types where nothing that is drawn has a truth: models tell their own figures."""
+
+UNTILED = ("GAN", "CloudMask")
+"""Out of nothing comes no tile of a scene, and classes have no seams."""
+
 
 def assess(
     model: Model,
@@ -56,7 +62,7 @@ def assess(
         "unit": data.packed.sides["target"].unit,
         "data_range": data_range,
     }
-    if data.dataset_type in ("CycleGAN", "GAN"):
+    if data.dataset_type in OWN_FIGURES:
         result["regions"] = model.compute_metrics()
     else:
         measure = partial(evaluate, model.answer, data_range=data_range, thorough=True)
@@ -64,7 +70,7 @@ def assess(
         result["regions"] = measure(windows())
         result["regions"] |= {f"pairs_{name}": found for name, found in pairs.items()}
     ways = {name: _answerer(model, name) for name in model.directions}
-    if data.dataset_type != "GAN":  # out of nothing comes no tile of a scene
+    if data.dataset_type not in UNTILED:
         result["seam_index"] = {
             name: _known(seam_index_of(answer, windows(), **_reach(model, name)))
             for name, answer in ways.items()

@@ -19,7 +19,7 @@ Samples = npt.NDArray[np.intp]
 LEAST_WINDOWS = 4
 """Windows of a batch: one alone may lie under a clear sky, or show nothing but sea."""
 
-CHIPS_PER_WINDOW = 8
+CHIPS_PER_WINDOW = 16
 """Chips of one sky and one fill: both cost a window, and neighbours differ enough."""
 
 MOST_SKIES = 1000
@@ -70,7 +70,13 @@ class Deal:
         return drawn if self.turn else [0] * n_windows
 
     def chips(self, windows: Batch, random: torch.Generator) -> Batch:
-        """Return the batch: chips of windows whose "weight" says where there is most to learn."""
+        """Return the batch: chips of windows whose "weight" says where there is most to learn.
+
+        Windows of the chips' own size are the batch.
+        """
+        if windows["weight"].shape[-1] == self._chip_size:
+            whole = torch.tensor([(window, 0, 0) for window in range(self._n_chips)])
+            return cut(windows, whole, self._chip_size)
         places = random_places(
             windows["weight"], self._n_chips, self._per_window, self._chip_size, random
         )

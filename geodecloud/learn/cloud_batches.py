@@ -71,7 +71,7 @@ class CloudBatches:
         if n_pairs:
             pairs = dealt(self._pairs, n_pairs, step, deal.seed + 1)
             ways = deal.ways(n_pairs, random)
-            parts.append(real_windows(deal.packed, pairs, ways, device, random))
+            parts.append(self._real(pairs, ways, device, random))
         windows = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         return deal.chips(windows, random)
 
@@ -83,7 +83,7 @@ class CloudBatches:
     def pairs(self, device: torch.device) -> Iterator[Batch]:
         """Walk the real pairs as whole windows, one by one, masks grown as those of scenes."""
         for pair in self._pairs:
-            yield real_windows(self._deal.packed, pair[None], [0], device, None)
+            yield self._real(pair[None], [0], device, None)
 
     def _skies(
         self,
@@ -100,7 +100,16 @@ class CloudBatches:
         bands = packed.sides["target"].bands
         pixels, lost, classes = self._clouded(target, bands, level > 0, random)
         windows = _covered((pixels, target, valid), lost, classes, random)
-        return {**windows, "level": (level if is_whole else _hidden(level, random)).to(device)}
+        return {**windows, "level": (level if is_whole else hidden(level, random)).to(device)}
+
+    def _real(
+        self,
+        samples: Samples,
+        ways: list[int],
+        device: torch.device,
+        random: torch.Generator | None,
+    ) -> Batch:
+        return real_windows(self._deal.packed, samples, ways, device, random)
 
     def _clouded(
         self, target: Tensor, bands: Sequence[str], is_toa: Tensor, random: torch.Generator
@@ -146,7 +155,7 @@ def real_windows(
         **windows,
         "target": target + change,
         "synthetic": torch.zeros_like(windows["synthetic"]),
-        "level": (level if random is None else _hidden(level, random)).to(device),
+        "level": (level if random is None else hidden(level, random)).to(device),
     }
 
 
@@ -155,7 +164,8 @@ def level_of(packed: PackedChips, samples: Samples) -> Tensor:
     return torch.tensor([LEVEL_FLAGS[LEVELS[i]] for i in packed.level[samples]])
 
 
-def _hidden(level: Tensor, random: torch.Generator) -> Tensor:
+def hidden(level: Tensor, random: torch.Generator) -> Tensor:
+    """Return levels (B,), some of them unknown."""
     return torch.where(torch.rand(len(level), generator=random) < UNKNOWN_LEVELS, 0, level)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -106,7 +107,14 @@ class MaskErrors:
 
 
 def cloud_over(
-    clear: Tensor, bands: Sequence[str], is_toa: Tensor, random: torch.Generator
+    clear: Tensor,
+    bands: Sequence[str],
+    is_toa: Tensor,
+    random: torch.Generator,
+    *,
+    types: Sequence[str] = SKY_TYPES,
+    coverage: tuple[float, float] = COVERAGE,
+    pixel_m: float = PIXEL_M,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return windows under skies of their own, the light lost, and what each pixel is.
 
@@ -115,6 +123,9 @@ def cloud_over(
         bands: names of C Sentinel-2 bands.
         is_toa: (B,) bool, whether reflectance is at the top of the atmosphere.
         random: where the skies' seeds come from.
+        types: of cloud.
+        coverage: from the least to the most.
+        pixel_m: side of a pixel.
 
     Returns:
         Cloudy reflectance (B, C, H, W); the part of the ground's light that cloud or shadow takes,
@@ -123,24 +134,37 @@ def cloud_over(
     Raises:
         DataError: a band has no wavelength here.
     """
-    seeds = torch.randint(0, 2**62, (len(clear),), generator=random).to(clear.device)
-    start = torch.zeros(len(clear), dtype=torch.float64, device=clear.device)
-    places = Places(start, start, step=PIXEL_M, shape=(clear.shape[-2], clear.shape[-1]))
-    skies = random_skies(seeds, SKY_TYPES, coverage=COVERAGE)
-    cloudy, truth = apply_sky(
-        clear,
-        _wavelengths(tuple(bands)),
-        skies,
+    seeds = torch.randint(0, 2**62, (len(clear),), generator=random)
+    # On a CPU numpy makes a sky in half of torch's time.
+    here = Tensor.numpy if clear.device.type == "cpu" else partial(Tensor.to, device=clear.device)
+    ground, start = here(clear), here(torch.zeros(len(clear), dtype=torch.float64))
+    places = Places(start, start, step=pixel_m, shape=(clear.shape[-2], clear.shape[-1]))
+    seen, truth = apply_sky(
+        ground,
+        wavelengths_of(bands),
+        random_skies(here(seeds), types, coverage=coverage),
         places,
-        is_toa=is_toa.to(clear.device),
-        around=ground_around(clear, PIXEL_M),
+        is_toa=here(is_toa),
+        around=ground_around(ground, pixel_m),
     )
-    lost = torch.maximum(1 - torch.exp(-VIEW_LOSS * truth.optical_depth), truth.shadow_strength)
-    classes = THIN * truth.is_thin + THICK * truth.is_thick + SHADOW * truth.is_shadow
+    cloudy, depth, strength, is_thin, is_thick, is_shadow = (
+        torch.as_tensor(plane)
+        for plane in (
+            seen, truth.optical_depth, truth.shadow_strength,
+            truth.is_thin, truth.is_thick, truth.is_shadow,
+        )
+    )  # fmt: skip
+    lost = torch.maximum(1 - torch.exp(-VIEW_LOSS * depth), strength)
+    classes = THIN * is_thin + THICK * is_thick + SHADOW * is_shadow
     return cloudy, lost, classes
 
 
-def _wavelengths(bands: tuple[str, ...]) -> list[float]:
+def wavelengths_of(bands: Sequence[str]) -> list[float]:
+    """Return the central wavelengths of Sentinel-2 bands, nm.
+
+    Raises:
+        DataError: a band has none here.
+    """
     known = {band.name: band.wavelength_nm for band in SENSORS["sentinel-2-l1c"].bands}
     found = [known.get(name) for name in bands]
     if missing := [name for name, nm in zip(bands, found, strict=True) if nm is None]:

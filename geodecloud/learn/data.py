@@ -17,7 +17,7 @@ from torch import Tensor
 from geodecloud.errors import DataError, OptionError
 from geodecloud.learn.batches import MOST_SKIES, Dealer, generator_of
 from geodecloud.learn.cloud_batches import CloudBatches, OneSkyBatches
-from geodecloud.learn.dataset_types import DATASET_TYPES, refuse_unsuited, sides_of
+from geodecloud.learn.dataset_types import CLOUDED, DATASET_TYPES, refuse_unsuited, sides_of
 from geodecloud.learn.normalization import Normalization
 from geodecloud.learn.packed import GUIDES, PackedChips, Side
 from geodecloud.learn.pair_batches import LUMA, colours_of
@@ -137,7 +137,7 @@ class ChipData:
     def sides(self) -> dict[str, Side]:
         """What batches show: the bands, unit and sensor of "source", "target" and a guide.
 
-        The source of CloudRemoval is like its target; that of Colorize is its luma.
+        The source of what is clouded on the fly is like its target; that of Colorize is its luma.
         """
         return sides_of(self.packed, self.dataset_type)
 
@@ -199,7 +199,7 @@ class ChipData:
         """Walk the validation part in order, as whole windows, each under ``skies`` by seed."""
         dealer = self._dealer(self.valid, self.seed + 1, 1)
         for i, sample in enumerate(dealer.samples[:limit]):
-            for sky in range(skies if self.dataset_type == "CloudRemoval" else 1):
+            for sky in range(skies if self.dataset_type in CLOUDED else 1):
                 yield dealer.whole(sample[None], i * MOST_SKIES + sky, device)
 
     def valid_pairs(self, device: torch.device) -> Iterator[Batch]:
@@ -285,7 +285,7 @@ class Items(Sequence[tuple[Tensor, ...]]):
         sample = self._dealer.samples[number][None]
         batch = self._dealer.whole(sample, number * MOST_SKIES, torch.device("cpu"))
         scales = self._data.normalization
-        if self._data.dataset_type == "CloudRemoval":
+        if self._data.dataset_type in CLOUDED:
             scales = {"source": scales["target"], "target": scales["target"]}
         shown = (name for name in FIELDS if name in batch)
         return tuple(scales[FIELDS[name]].encode(batch[name][0]) for name in shown)

@@ -10,6 +10,8 @@ from geodecloud.errors import DataError, OptionError
 from geodecloud.geo.sensors import SENSORS
 from geodecloud.learn.batches import Dealer
 from geodecloud.learn.cloud_batches import CloudBatches
+from geodecloud.learn.clouding import wavelengths_of
+from geodecloud.learn.mask_batches import MaskBatches
 from geodecloud.learn.packed import GUIDES, PackedChips, Side
 from geodecloud.learn.pair_batches import (
     COLOURS,
@@ -23,6 +25,7 @@ from geodecloud.learn.pair_batches import (
 DATASET_TYPES: Mapping[str, Callable[..., Dealer]] = MappingProxyType(
     {
         "CloudRemoval": CloudBatches,
+        "CloudMask": MaskBatches,
         "Pix2Pix": PairBatches,
         "WNet_cGAN": GuidedBatches,
         "CycleGAN": DomainBatches,
@@ -30,8 +33,14 @@ DATASET_TYPES: Mapping[str, Callable[..., Dealer]] = MappingProxyType(
         "GAN": ChipBatches,
     }
 )
-"""How batches are made: clear chips clouded on the fly (and real pairs), pairs as they are, pairs
-with a guide, two domains, colour out of its grey, chips alone."""
+"""How batches are made: clear chips clouded on the fly (and real pairs), the same with the class of
+each pixel, pairs as they are, with a guide, two domains, colour out of its grey, chips alone."""
+
+INFRARED_NM = 750.0
+"""The near infrared begins here."""
+
+CLOUDED = ("CloudRemoval", "CloudMask")
+"""Types whose source is made of the target, by a sky."""
 
 
 def compatible_types(packed: PackedChips) -> list[str]:
@@ -41,13 +50,17 @@ def compatible_types(packed: PackedChips) -> list[str]:
     guided = [packed.has(guide) & source & target for guide in GUIDES]
     bands = set(packed.sides["target"].bands) if target.any() else set()
     is_reflectance = bool(bands) and packed.sides["target"].unit == "reflectance"
+    can_be_clouded = is_reflectance and bands <= set(SENSORS["sentinel-2-l1c"].band_names)
     suits = {
-        "CloudRemoval": is_reflectance and bands <= set(SENSORS["sentinel-2-l1c"].band_names),
+        "CloudRemoval": can_be_clouded,
         "Pix2Pix": is_paired,
         "WNet_cGAN": any(flags.any() for flags in guided),
         "CycleGAN": bool(source.any() and target.any()),
         "Colorize": any(set(names) <= bands for names in COLOURS),
         "GAN": bool(target.any()),
+        "CloudMask": can_be_clouded
+        # real pairs tell shadows by their last band
+        and wavelengths_of(packed.sides["target"].bands)[-1] > INFRARED_NM,
     }
     return [name for name, is_one in suits.items() if is_one]
 
@@ -127,7 +140,7 @@ def sides_of(packed: PackedChips, dataset_type: str) -> dict[str, Side]:
     target = packed.sides["target"]
     if dataset_type == "GAN":
         return {"target": target}
-    if dataset_type == "CloudRemoval":
+    if dataset_type in CLOUDED:
         return {"source": target, "target": target}
     if dataset_type == "Colorize":
         return {"source": replace(target, bands=("luma",)), "target": target}

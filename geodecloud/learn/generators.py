@@ -1,4 +1,4 @@
-"""UNet, StridedUNet, ResNet, WNet: networks that draw (B, C', H, W) of (B, C, H, W)."""
+"""UNet, FoldedUNet, StridedUNet, ResNet, WNet: networks that draw (B, C', H, W) of (B, C, H, W)."""
 
 from __future__ import annotations
 
@@ -44,6 +44,37 @@ class UNet(nn.Module):
         *kept, encoded = _descend(self.down, encoded)
         answer: Tensor = self.head(_ascend(encoded, kept, self.reduce, self.up))
         return answer
+
+
+class FoldedUNet(nn.Module):
+    """A U-Net at half the side: squares of pixels are folded into channels, and unfolded again.
+
+    It looks twice as far as a U-Net of the same widths, at a quarter of the cost a pixel.
+
+    Source: Shi et al. 2016 (sub-pixel convolution), https://arxiv.org/abs/1609.05158
+
+    Example:
+        >>> FoldedUNet(3, 2, widths=(4, 8))(torch.zeros(1, 3, 8, 4)).shape
+        torch.Size([1, 2, 8, 4])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        widths: Sequence[int] = (16, 32, 48, 64),
+        fold_px: int = 2,
+    ) -> None:
+        """Build the U-Net that sees squares of ``fold_px`` as one pixel."""
+        super().__init__()
+        self._fold_px = fold_px
+        self.folded = UNet(in_channels * fold_px**2, out_channels * fold_px**2, widths)
+        self.stride_px = fold_px * self.folded.stride_px
+
+    def forward(self, encoded: Tensor) -> Tensor:
+        """Return (B, C', H, W) of encoded (B, C, H, W)."""
+        drawn: Tensor = self.folded(F.pixel_unshuffle(encoded, self._fold_px))
+        return F.pixel_shuffle(drawn, self._fold_px)
 
 
 class WNet(nn.Module):

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from geodecloud.errors import ModelError
+from geodecloud.learn.cloud_mask import CloudMask
 from geodecloud.learn.cyclegan import CycleGAN
 from geodecloud.learn.data import ChipData
 from geodecloud.learn.gan import GAN
@@ -16,10 +17,16 @@ from geodecloud.learn.model import Model
 from geodecloud.learn.pix2pix import Pix2Pix
 from geodecloud.learn.wnet import WNet_cGAN
 
-__all__ = ["GAN", "MODELS", "CycleGAN", "Model", "Pix2Pix", "WNet_cGAN", "from_model"]
+__all__ = ["GAN", "MODELS", "CloudMask", "CycleGAN", "Model", "Pix2Pix", "WNet_cGAN", "from_model"]
 
 MODELS: Mapping[str, type[Model]] = MappingProxyType(
-    {"Pix2Pix": Pix2Pix, "CycleGAN": CycleGAN, "WNet_cGAN": WNet_cGAN, "GAN": GAN}
+    {
+        "Pix2Pix": Pix2Pix,
+        "CycleGAN": CycleGAN,
+        "WNet_cGAN": WNet_cGAN,
+        "GAN": GAN,
+        "CloudMask": CloudMask,
+    }
 )
 """Models by the name that their packages carry."""
 

@@ -12,10 +12,16 @@ import torch
 from torch import nn
 
 from geodecloud.errors import ModelError, OptionError
-from geodecloud.learn.adapters import Encoder, FillCorrection, Generation, Translation
+from geodecloud.learn.adapters import (
+    Encoder,
+    FillCorrection,
+    Generation,
+    Translation,
+)
 from geodecloud.learn.backbones import BackboneUNet
+from geodecloud.learn.classification import Classification
 from geodecloud.learn.discriminators import ConvolutionalJudge, LinearJudge, PatchGAN, ResNetJudge
-from geodecloud.learn.generators import ResNet, StridedUNet, UNet, WNet
+from geodecloud.learn.generators import FoldedUNet, ResNet, StridedUNet, UNet, WNet
 from geodecloud.learn.latent import DCGAN, LinearGAN
 from geodecloud.learn.reach import halo_of, stride_of
 
@@ -41,6 +47,7 @@ GROUP = "geodecloud.generators"
 GENERATORS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
     {
         "unet": UNet,
+        "folded_unet": FoldedUNet,
         "unet_pix2pix": StridedUNet,
         "resnet": ResNet,
         "wnet": WNet,
@@ -68,7 +75,12 @@ DISCRIMINATORS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
 """Networks that judge: ``network(in_channels, **arguments)``, logits (B, 1, H', W')."""
 
 ADAPTERS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
-    {"fill-correction": FillCorrection, "translation": Translation, "generation": Generation}
+    {
+        "fill-correction": FillCorrection,
+        "translation": Translation,
+        "generation": Generation,
+        "classification": Classification,
+    }
 )
 """From a request's arrays to a generator's channels and back: ``adapter(build, **limits)``."""
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from geodecloud.learn.data import ChipData
+from geodecloud.learn.dataset_types import CLOUDED
 from geodecloud.learn.packed import PackedChips
 
 MOST_PLACES = 50  # named in a card; a set of chips may have thousands
 MOST_SAMPLES = 256  # whose mean and deviation stand for all
 
 
-def origin_of(data: ChipData) -> dict[str, Any]:
+def origin_of(data: ChipData, bands: Sequence[str]) -> dict[str, Any]:
     """Return the data of a training in a few words, and the statistics of its bands, for JSON.
+
+    ``bands`` are those that the model looks at; statistics of what is clouded are theirs alone.
 
     ``{"data": {"n_samples", "n_places", "places", "dataset_type", "chip_size", "attribution"},
     "statistics": {side: {"mean", "std"}}}``, one number a band, of the training part.
@@ -28,7 +32,11 @@ def origin_of(data: ChipData) -> dict[str, Any]:
         if side in packed.sides and packed.sides[side] == data.sides.get(side)
         if packed.has(side)[data.train].any()
     }
-    if data.dataset_type == "CloudRemoval":
+    if data.dataset_type in CLOUDED:
+        seen = [packed.sides["target"].bands.index(band) for band in bands]
+        statistics["target"] = {
+            name: [values[i] for i in seen] for name, values in statistics["target"].items()
+        }
         statistics["source"] = statistics["target"]  # what is clouded on the fly
     return {
         "data": {

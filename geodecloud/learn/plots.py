@@ -43,7 +43,8 @@ def show_batch(
         fields = {"Chip": "target"}
     else:
         guides = {"SAR": "sar", "Reference": "reference"}
-        fields = {"Input": "pixels", **guides, "Target": "target", "Fill": "fill", "Mask": "mask"}
+        of_mask = {"Fill": "fill", "Mask": "mask"} if "mask" in batch else {"Classes": "classes"}
+        fields = {"Input": "pixels", **guides, "Target": "target", **of_mask}
     columns = {title: batch[name] for title, name in fields.items() if name in batch}
     sides = {"pixels": "source", "fill": "target"}
     named = {title: bands.get(sides.get(name, name), ()) for title, name in fields.items()}
@@ -72,6 +73,24 @@ def show_results(
         for batch, answer in zip(batches, answers, strict=True)
     ]
     return _grid(rows, dict.fromkeys(("Input", "Target", "Generated"), bands), rgb_bands)
+
+
+def show_classes(
+    batches: Sequence[Batch],
+    found: Sequence[Tensor],
+    bands: Sequence[str],
+    rgb_bands: Sequence[str] | None = None,
+) -> Figure:
+    """Return a figure with a row for each batch: Input, Truth, Found, a grey for each class."""
+    rows = [
+        {
+            "Input": batch["pixels"][0],
+            "Truth": batch["classes"][0],
+            "Found": classes[0],
+        }
+        for batch, classes in zip(batches, found, strict=True)
+    ]
+    return _grid(rows, {"Input": bands}, rgb_bands)
 
 
 def show_domains(

@@ -63,7 +63,7 @@ def save_model(
     """
     training = dict(model.training)
     if data is not None:
-        training |= origin_of(data)
+        training |= origin_of(data, next(iter(ways.values()))["bands_in"])
     fields = {
         "name": folder.name.lower(),
         "system": type(model).__name__,

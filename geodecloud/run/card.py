@@ -12,10 +12,14 @@ FIGURES = {"psnr": "PSNR, dB", "ssim": "SSIM", "mae": "MAE", "sam": "SAM, degree
 
 METHODS = {"": "this model", "identity": "the input as it is", "fill": "the fill"}
 
+MASKS = "cloud-mask"
+"""The task of models that draw nothing."""
+
 TASKS = {
     "cloud-removal": "It draws what lies under clouds and their shadows. Pixels outside the mask "
     "leave bit-identical.",
     "translation": "It draws the image of one sensor from that of another, every pixel anew.",
+    "cloud-mask": "It says of each pixel what it is, and draws none.",
 }
 
 LIMITS = {
@@ -29,7 +33,18 @@ LIMITS = {
         "something usual.",
         "Values are estimates: do not take physical quantities from them unchecked.",
     ),
+    "cloud-mask": (
+        "What is white and large may be taken for cloud: snow, salt, sand, large roofs. What is "
+        "dark beside clouds may be taken for their shadow.",
+        "Veils that are hardly seen are missed: grow the mask, or draw what is missing.",
+    ),
 }
+
+DRAWN = "**Generated, not observed:** pixels that this model draws were never measured."
+NEVER_PROOF = (
+    "What it draws is generated, not observed: mark it wherever it is shown, and do not count, "
+    "measure or prove anything by it."
+)
 
 
 def describe(card: ModelCard) -> str:
@@ -51,7 +66,8 @@ def describe(card: ModelCard) -> str:
 
 
 def _task(card: ModelCard) -> Iterator[str]:
-    yield "**Generated, not observed:** pixels that this model draws were never measured."
+    if card.task != MASKS:
+        yield DRAWN
     yield TASKS.get(card.task, "")
     yield f"System: {card.system}. Task: {card.task}."
 
@@ -134,14 +150,18 @@ def _data(training: Mapping[str, Any], attribution: Sequence[str]) -> Iterator[s
 
 def _limits(card: ModelCard) -> Iterator[str]:
     always = (
-        "What it draws is generated, not observed: mark it wherever it is shown, and do not count, "
-        "measure or prove anything by it.",
+        *([] if card.task == MASKS else [NEVER_PROOF]),
         "It knows the bands, units and pixel sizes above, and the kind of land it was trained on.",
     )
     yield "\n".join(f"- {text}" for text in (*always, *LIMITS.get(card.task, ())))
 
 
 def _use(card: ModelCard) -> Iterator[str]:
+    if card.task == MASKS:
+        yield f"    geodecloud mask scene.tif mask.tif --mask {card.name}"
+        yield "or in Python"
+        yield f'    geodecloud.mask("scene.tif", "mask.tif", mask="{card.name}")'
+        return
     verb = "decloud" if card.task == "cloud-removal" else "translate"
     names = [way.name for way in card.directions]
     option = f" --direction {names[0]}" if len(names) > 1 else ""

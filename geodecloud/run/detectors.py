@@ -26,7 +26,7 @@ from geodecloud.geo.scene import Scene
 from geodecloud.progress import Listener, silent
 from geodecloud.run.cloudless import CloudlessDetector
 from geodecloud.run.csmask import CsmaskDetector
-from geodecloud.run.network import NetworkDetector, is_model, shipped_networks
+from geodecloud.run.network import NetworkDetector, bands_in, is_model, shipped_networks
 from geodecloud.run.spectral import SpectralDetector
 
 
@@ -184,7 +184,7 @@ def detector_for(scene: Scene) -> Detector:
     have = scene.sensor.band_names
     known = [DETECTORS[name] for name in TRUSTED]
     for detector in [known[0], *shipped_networks(scene), *known[1:]]:
-        if set(detector.bands) <= set(have):
+        if set(bands_in(scene, detector.bands)) <= set(have):
             return detector
     visible = ("B02", "B03", "B04")
     if set(visible) <= set(have):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod, sqrt
 from pathlib import Path
@@ -36,6 +36,7 @@ from geodecloud.run.package import (
     open_package,
     read_card,
 )
+from geodecloud.run.samples import display_gain, samples_of
 from geodecloud.translator import Request
 
 Floats = npt.NDArray[np.float32]
@@ -47,6 +48,9 @@ OUTPUTS = MappingProxyType(
     {"clear": CLEAR, "thick": CLOUD, "cloud": CLOUD, "thin": THIN, "shadow": SHADOW}
 )
 """What such a model calls its output bands, and the class that each is."""
+
+COLOURS = MappingProxyType({"B02": "blue", "B03": "green", "B04": "red"})
+"""What the bands of a Sentinel-2 scene are called in a picture of it."""
 
 BLOCK_PX = 512
 COARSEST, FINEST = 2.0, 0.5
@@ -70,6 +74,7 @@ class NetworkDetector:
         stride_px: side of a cell.
         resolution_m: pixel size it was made for; None takes any.
         level: product level of the scene, where it is known.
+        gain: reflectance of one unit of the scene's values.
     """
 
     place: Path
@@ -79,7 +84,8 @@ class NetworkDetector:
     margin_px: int
     stride_px: int
     resolution_m: float | None = None
-    level: str | None = field(default=None)
+    level: str | None = None
+    gain: float = 1.0
 
     @classmethod
     def open(cls, name_or_path: str | Path) -> Self:
@@ -114,20 +120,26 @@ class NetworkDetector:
         )
 
     def prepare(self, scene: Scene, on_progress: Listener = silent) -> Self:
-        """Return the detector told the scene's product level.
+        """Return the detector told the scene's bands, product level and unit.
+
+        Red, green and blue stand for B04, B03 and B02 where the network wants no more than these.
 
         Raises:
             BandError: the scene lacks a band of the network.
             GridError: its pixels are not of the size that the network was made for.
         """
-        scene.sensor.index(self.bands)
+        bands = bands_in(scene, self.bands)
+        scene.sensor.index(bands)
         if not suits(scene, self.resolution_m):
             raise GridError(
                 f"the scene has pixels of {_side_m(scene):.3g} m",
                 f"{self.name} was made for {self.resolution_m} m, and takes half to twice of that",
                 "resample the scene, or choose another detector",
             )
-        return replace(self, level=scene.sensor.level)
+        gain = 1.0
+        if scene.sensor.unit == "display":
+            gain = display_gain(samples_of(scene.select(bands), on_progress))
+        return replace(self, bands=bands, level=scene.sensor.level, gain=gain)
 
     def classes(self, reflectance: Floats, valid: Flags) -> Classes:
         """Return (H, W) codes of ``CLASSES`` for (C, H, W) reflectance and (H, W) validity."""
@@ -139,6 +151,7 @@ class NetworkDetector:
         return np.where(valid, found, NODATA).astype(np.uint8)
 
     def _classified(self, block: Floats) -> Classes:
+        block = block * np.float32(self.gain)
         request = Request(block[None], np.ones((1, *block.shape), bool), level=self.level)
         scores = self._network(request).pixels[0]
         return np.asarray(np.array(self.codes, np.uint8)[scores.argmax(axis=0)])
@@ -150,6 +163,12 @@ class NetworkDetector:
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled: the network is opened again where it arrives."""
         return {name: value for name, value in self.__dict__.items() if name != "_network"}
+
+
+def bands_in(scene: Scene, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what a scene calls the bands that a network wants; as they are where it has others."""
+    colours = tuple(COLOURS.get(name, name) for name in wanted)
+    return colours if set(colours) <= set(scene.sensor.band_names) else wanted
 
 
 def is_model(name_or_path: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from math import sqrt
 from typing import Any, Self
 
@@ -24,9 +23,9 @@ from geodecloud.geo.masks import (
     pixel_size_m,
     without_specks,
 )
-from geodecloud.geo.scene import Scene, shape_of
-from geodecloud.geo.tiling import Window
+from geodecloud.geo.scene import Scene
 from geodecloud.progress import Listener, Progress, silent
+from geodecloud.run.samples import display_gain, samples_of, some_pixels
 from geodecloud.run.shadows import PART_OF_SAMPLE, Throw, Votes, away_from_sun
 
 Floats = npt.NDArray[np.float32]
@@ -37,12 +36,6 @@ LEVELS = 10_000
 """Reflectance is counted in whole levels: sums of whole numbers are the same at any place."""
 BRIGHTEST = 15_000
 TUNED_PIXEL_M, FINEST_PIXEL_M = 10.0, 5.0
-DISPLAY_REFLECTANCE = 0.3558
-"""What 255 stands for in a true-colour image of Sentinel-2 (ESA, L2A product definition)."""
-DISPLAY_GREEN = 0.12
-"""Half of the coloured ground is darker than this in green, unless a picture was brightened."""
-
-SAMPLE_PX, SAMPLES_A_SIDE, WHOLE_PX = 1024, 3, 1280
 SHADOW_REACH_PX = 300
 
 SCATTER = (1.0, 0.6, 0.3, 0.12)
@@ -124,16 +117,11 @@ class SpectralDetector:
     def prepare(self, scene: Scene, on_progress: Listener = silent) -> Self:
         """Return the detector calibrated to a scene, on samples of at most nine megapixels."""
         scene = scene.select(self.bands)
-        windows = _sample_windows(shape_of(scene.geobox))
-        samples, known = [], self.sun_azimuth_deg
-        for window in windows:
-            dn, valid = scene.read(window)
-            is_valid = np.asarray(valid.all(axis=0))
-            samples.append((scene.sensor.to_reflectance(np.where(is_valid, dn, 0)), is_valid))
-            on_progress(Progress(len(samples), 2 * len(windows), "calibrating"))
+        known = self.sun_azimuth_deg
+        samples = samples_of(scene, on_progress, n_stages=2)
         fresh = replace(
             self,
-            gain=_display_gain(samples) if scene.sensor.unit == "display" else 1.0,
+            gain=display_gain(samples) if scene.sensor.unit == "display" else 1.0,
             pixel_m=sqrt(np.prod(pixel_size_m(scene.geobox))),
             throw=None,
         )
@@ -150,7 +138,7 @@ class SpectralDetector:
         for (bands, valid), cloud in zip(levels, clouds, strict=True):
             dark = fresh._darkness(bands, valid, cloud) < 1
             votes.append(Votes.of(cloud, dark, valid & ~cloud, reach_px))
-            on_progress(Progress(len(windows) + len(votes), 2 * len(windows), "calibrating"))
+            on_progress(Progress(len(levels) + len(votes), 2 * len(levels), "calibrating"))
         toward = None if known is None else away_from_sun(known, scene.geobox)
         return replace(fresh, throw=sum(votes[1:], votes[0]).throw(toward))
 
@@ -184,7 +172,7 @@ class SpectralDetector:
 
     def _haze_over(self, samples: Sequence[tuple[Floats, Flags]], most: float) -> tuple[float, ...]:
         """Reflectance that the darkest pixels have and dark ground has not, band by band."""
-        pixels = _some_pixels(samples) * np.float32(self.gain)
+        pixels = some_pixels(samples) * np.float32(self.gain)
         if not pixels.size:
             return tuple(0.0 for _ in self.bands)
         in_blue = np.clip(np.percentile(pixels[0], 0.5) - DARKEST_GROUND, 0, most)
@@ -290,36 +278,6 @@ class SpectralDetector:
             (darkness < UNLIKELY_DARKER) & thinkable, self._disk(UNLIKELY_SPECK_PX)
         )
         return dilate(shadow, Disk.of_px(1)) & valid & ~cloud
-
-
-def _sample_windows(shape: tuple[int, int]) -> list[Window]:
-    """At most nine windows, evenly over a scene; all of it where it is small."""
-    spans = []
-    for length in shape:
-        count = 1 if length <= WHOLE_PX else min(SAMPLES_A_SIDE, -(-length // SAMPLE_PX))
-        size = length if count == 1 else min(SAMPLE_PX, length // count)
-        gap = (length - count * size) / count
-        spans.append([(int(gap / 2 + i * (size + gap)), size) for i in range(count)])
-    return [Window(row, col, height, width) for (row, height), (col, width) in product(*spans)]
-
-
-def _some_pixels(samples: Sequence[tuple[Floats, Flags]]) -> Floats:
-    """(C, N) values of about a million valid pixels, evenly over the samples."""
-    n_pixels = sum(valid.size for _, valid in samples)
-    step = max(1, int(sqrt(n_pixels / 1e6)))
-    return np.concatenate(
-        [value[:, ::step, ::step][:, valid[::step, ::step]] for value, valid in samples], axis=1
-    )
-
-
-def _display_gain(samples: Sequence[tuple[Floats, Flags]]) -> float:
-    """Reflectance of one unit of a picture: what ESA's have, less where one was brightened."""
-    pixels = _some_pixels(samples)
-    brightest = pixels.max(axis=0, initial=0)
-    is_coloured = brightest - pixels.min(axis=0, initial=1) > 0.3 * brightest  # cloud is grey
-    green = pixels[1, is_coloured]
-    middle = float(np.median(green)) if len(green) > 0.01 * pixels.shape[1] else 0.0
-    return min(DISPLAY_REFLECTANCE, DISPLAY_GREEN / max(middle, DISPLAY_GREEN))
 
 
 def _whiteness(bands: Levels) -> Levels:

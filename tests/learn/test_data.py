@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from geodecloud.errors import DataError, OptionError
 from geodecloud.learn.data import ChipData, Normalization, split
-from geodecloud.learn.dataset_types import DATASET_TYPES
+from geodecloud.learn.dataset_types import CLOUDED, DATASET_TYPES
 from geodecloud.learn.packed import PackedChips
 from tests.learn.conftest import write_chips
 from tests.learn.typed_sets import FIELDS, write_sets
@@ -117,6 +117,7 @@ def test_validation_is_the_same_each_time(data: ChipData) -> None:
 
 TITLES = {
     "CloudRemoval": ["Input", "Target", "Fill", "Mask"],
+    "CloudMask": ["Input", "Target", "Classes"],
     "Pix2Pix": ["Input", "Target"],
     "WNet_cGAN": ["Input", "SAR", "Target", "Fill", "Mask"],
     "CycleGAN": ["A", "B"],
@@ -150,7 +151,7 @@ def test_items_are_what_a_network_sees(typed, name: str) -> None:
         shown = items[-1]
         fields = [field for field in ("pixels", "target", "sar") if field in FIELDS[name]]
         assert [len(tensor) for tensor in shown] == [FIELDS[name][field] for field in fields]
-        is_cloudy = name in {"CloudRemoval", "WNet_cGAN"}
+        is_cloudy = name in {"CloudRemoval", "CloudMask", "WNet_cGAN"}
         assert all(tensor.abs().max() < (40 if is_cloudy else 1.1) for tensor in shown)
         assert torch.equal(items[-1][0], shown[0])
     assert len(data.train_ds) + len(data.valid_ds) == len(
@@ -167,9 +168,7 @@ def test_each_side_that_is_dealt_has_limits_and_a_description(typed, name: str) 
         assert batch[field].shape[1] == len(about.bands)
         if side in data.normalization:
             assert len(data.normalization[side].low) == len(about.bands)
-    assert set(data.normalization) >= set(data.sides) - (
-        {"source"} if name == "CloudRemoval" else set()
-    )
+    assert set(data.normalization) >= set(data.sides) - ({"source"} if name in CLOUDED else set())
 
 
 def test_means_and_deviations_say_what_is_seen(typed) -> None:

@@ -15,6 +15,9 @@ FIELDS = {
         "pixels": 4, "target": 4, "fill": 4, "mask": 1, "weight": 1, "classes": 1,
         "level": None, "synthetic": None,
     },
+    "CloudMask": {
+        "pixels": 4, "target": 4, "weight": 1, "classes": 1, "level": None, "synthetic": None,
+    },
     "Pix2Pix": {"pixels": 4, "target": 4, "weight": 1},
     "WNet_cGAN": {
         "pixels": 4, "sar": 2, "target": 4, "fill": 4, "mask": 1, "weight": 1, "classes": 1,

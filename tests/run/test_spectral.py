@@ -17,7 +17,8 @@ from geodecloud.geo.raster import open_scene
 from geodecloud.geo.scene import ArrayScene, ArraySink, shape_of
 from geodecloud.geo.sensors import SENSORS, Band, Sensor
 from geodecloud.geo.tiling import Window
-from geodecloud.run.spectral import SpectralDetector, _sample_windows, box_sum, opened
+from geodecloud.run.samples import sample_windows
+from geodecloud.run.spectral import SpectralDetector, box_sum, opened
 
 BANDS = ("B02", "B03", "B04", "B08")
 HAZE = np.array([0.085, 0.05, 0.025, 0.01])[:, None, None]
@@ -197,7 +198,7 @@ def test_a_scene_without_a_valid_pixel_is_all_nodata() -> None:
 
 def test_calibration_reads_a_bounded_part_of_a_large_scene() -> None:
     for shape in ((10_980, 10_980), (200, 40_000), (1_300, 2_100), (1_025, 5)):
-        windows = _sample_windows(shape)
+        windows = sample_windows(shape)
         assert sum(window.height * window.width for window in windows) <= 9 * 1_280**2
         assert all(window in Window.whole(shape) for window in windows)
         seen = [window & other for window in windows for other in windows if window != other]
