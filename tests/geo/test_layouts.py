@@ -11,10 +11,16 @@ import pytest
 
 from geodecloud.errors import DataError, InputError
 from geodecloud.geo import listing
+from geodecloud.geo.chips import ChipStore
 from geodecloud.geo.layouts import LAYOUTS, find_layout
 from geodecloud.geo.listing import Folder, Joined, Listing
+from geodecloud.geo.manifest import MANIFEST, ChipRecord, Manifest, file_names
 from geodecloud.geo.raster import open_scene
-from tests.training_folders import FOLDERS, write_picture, write_raster
+from geodecloud.geo.sensors import SENSORS
+from geodecloud.geo.tiling import Tiling
+from tests.training_folders import BANDS, FOLDERS, scene_of, write_picture, write_raster
+
+SHA256 = "0" * 64
 
 
 @pytest.fixture(params=FOLDERS)
@@ -145,3 +151,20 @@ def test_a_million_chips_are_listed_in_little_memory(
     assert len(samples) == n_files
     assert samples[n_files - 1].files["target"].name == f"chip_{n_files - 1:07}.tif"
     assert most < 450 * n_files  # bytes, for two files and their partnership
+
+
+def test_of_a_manifest_the_names_of_its_chips_stay_in_memory(tmp_path: Path) -> None:
+    scene = scene_of(SENSORS["sentinel-2-l2a"].select(BANDS), 0, size_px=8)
+    first = ChipStore.cut(scene, tmp_path, name="scene", size_px=8).manifest
+    tiling = Tiling.for_chips((400, 400), 8)
+    files = file_names("scene", tiling)
+    chips = [ChipRecord.of(tile, file, SHA256) for tile, file in zip(tiling, files, strict=True)]
+    changed = {**dict(first), "shape": tiling.shape, "chips": tuple(chips)}
+    (tmp_path / MANIFEST).write_bytes(Manifest(**changed).dumped())
+    tracemalloc.start()
+    samples = LAYOUTS["store"].samples(tmp_path)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(samples) == 2500
+    assert samples[2499].files["target"] == tmp_path / files[2499]
+    assert held < 250 * 2500  # bytes; a whole record takes over a thousand
