@@ -63,15 +63,25 @@ def sam(prediction: Array, target: Array, region: Flags | None = None) -> float:
 
     A pixel counts where all of its bands are in the region and neither spectrum is all zero.
     """
+    angles = sam_map(prediction, target, region)
+    return _mean(angles[np.isfinite(angles)])
+
+
+def sam_map(prediction: Array, target: Array, region: Flags | None = None) -> Doubles:
+    """Return the angle between the spectra of each pixel, (H, W) degrees; NaN where none counts."""
     one, other, inside = _checked(prediction, target, region)
-    one, other = (spectra[:, inside.all(0)] for spectra in (one, other))
+    angles: Doubles = np.full(inside.shape[1:], math.nan)
+    where = np.asarray(inside.all(0))
+    one, other = (spectra[:, where] for spectra in (one, other))
     lengths = np.sqrt((one**2).sum(0)), np.sqrt((other**2).sum(0))
     has_angle = (lengths[0] > 0) & (lengths[1] > 0)
     one = one[:, has_angle] / lengths[0][has_angle]
     other = other[:, has_angle] / lengths[1][has_angle]
     # exact near 0, where the arc cosine loses half of the digits (Kahan)
     across, along = (np.sqrt((both**2).sum(0)) for both in (one - other, one + other))
-    return math.degrees(_mean(2 * np.arctan2(across, along)))
+    where[where] = has_angle
+    angles[where] = np.degrees(2 * np.arctan2(across, along))
+    return angles
 
 
 def ssim(
@@ -91,6 +101,14 @@ def ssim(
 
     Source: Wang, Bovik, Sheikh and Simoncelli, Image quality assessment (2004).
     """
+    inside = _checked(prediction, target, region)[2]
+    return _mean(ssim_map(prediction, target, region, data_range=data_range)[inside])
+
+
+def ssim_map(
+    prediction: Array, target: Array, region: Flags | None = None, *, data_range: float
+) -> Doubles:
+    """Return the structural similarity around each pixel, (C, H, W); NaN outside the region."""
     one, other, inside = _checked(prediction, target, region)
     one, other = (np.where(inside, values, 0.0) for values in (one, other))
     weight = _blurred(inside.astype(np.float64))[inside]
@@ -105,7 +123,9 @@ def ssim(
     floor_1, floor_2 = (SSIM_K1 * data_range) ** 2, (SSIM_K2 * data_range) ** 2
     luminance = (2 * mean_one * mean_other + floor_1) / (mean_one**2 + mean_other**2 + floor_1)
     structure = (2 * covariance + floor_2) / (variance_one + variance_other + floor_2)
-    return _mean(luminance * structure)
+    similar = np.full(inside.shape, math.nan)
+    similar[inside] = luminance * structure
+    return similar
 
 
 def by_region(
@@ -193,11 +213,14 @@ def _blurred(values: Doubles) -> Doubles:
     taps = np.exp(-(offsets**2) / (2 * SSIM_SIGMA_PX**2))
     taps /= taps.sum()
     for _ in range(2):
+        n_rows, last = values.shape[1], 2 * SSIM_REACH_PX
         padded = np.pad(values, [(0, 0), (SSIM_REACH_PX,) * 2, (0, 0)], mode="reflect")
-        blurred = np.zeros_like(values)
-        for start, tap in enumerate(taps):
-            blurred += tap * padded[:, start : start + values.shape[1]]
-        values = blurred.swapaxes(1, 2)
+        blurred = taps[SSIM_REACH_PX] * padded[:, SSIM_REACH_PX : SSIM_REACH_PX + n_rows]
+        for near in range(SSIM_REACH_PX):
+            far = last - near  # the taps are symmetric: both rows at once
+            both = padded[:, near : near + n_rows] + padded[:, far : far + n_rows]
+            blurred += taps[near] * both
+        values = np.ascontiguousarray(blurred.swapaxes(1, 2))
     return values
 
 

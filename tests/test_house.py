@@ -47,13 +47,16 @@ ROOMS = {
     "options": f"{HALL} run mask_grammar masking models",
     "split_table": f"{HALL} learn",
     "packing": f"{HALL} learn split_table",
-    "datasets": f"{HALL} learn packing",
     "tasks": f"{HALL} guides dates options run learn metrics picture compare masking models",
     "translating": f"{HALL} guides models tasks",
-    "batch": f"{HALL} run learn metrics picture compare masking models tasks",
-    "accessor": f"{HALL} run learn metrics picture compare masking models tasks batch",
+    "batch": f"{HALL} run picture masking models options tasks",
+    "strips": f"{HALL}",
+    "in_strips": f"{HALL} strips clouding masking models options tasks translating",
+    "accessor": f"{HALL} strips in_strips clouding mask_grammar masking models options translating",
+    "datasets": f"{HALL} learn packing accessor",
+    "benchmark": f"{HALL} run learn metrics picture masking split_table",
     "cli": f"{HALL} run learn metrics picture compare masking clouding chipping models datasets "
-    "options tasks translating batch",
+    "options tasks translating batch benchmark",
     "__main__": "cli",
 }
 FACE = "__init__"  # lazy names of every room
@@ -65,11 +68,11 @@ DOORS = {
     "lightning_fabric": "learn/",
     "segmentation_models_pytorch": "learn/",
     "onnxruntime": "run/",
-    "dask": "batch/engines.py accessor.py",
-    "distributed": "batch/engines.py accessor.py",
-    "pystac": "batch/stac.py run/mlm.py",
+    "dask": "batch/engines.py accessor/",
+    "distributed": "batch/engines.py accessor/",
+    "pystac": "batch/stac.py batch/catalog.py run/mlm.py",
     "pystac_client": "batch/stac.py",
-    "stac_geoparquet": "batch/stac.py",
+    "stac_geoparquet": "batch/stac.py batch/catalog.py",
 }
 
 # And some rooms have never heard of some packages.

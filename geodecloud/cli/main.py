@@ -18,6 +18,7 @@ from geodecloud.progress import Cancelled
 # Names and one-line helps stand here, so that --help imports no command.
 COMMANDS = {
     "decloud": ("geodecloud.cli.decloud:decloud", "Remove clouds from a scene."),
+    "batch": ("geodecloud.cli.batch:batch", "Remove clouds from all scenes of a STAC catalog."),
     "mask": ("geodecloud.cli.mask:mask", "Write where the clouds of a scene are."),
     "clouds": ("geodecloud.cli.clouds:clouds", "Hang a synthetic sky over a clear scene."),
     "translate": ("geodecloud.cli.translate:translate", "Draw a scene or its chips anew."),
@@ -25,7 +26,9 @@ COMMANDS = {
     "mosaic": ("geodecloud.cli.chips:mosaic", "Put chips together into a scene."),
     "pack": ("geodecloud.cli.learn:pack", "Pack chips or scenes to train from."),
     "train": ("geodecloud.cli.learn:train", "Train a model."),
+    "calibrate": ("geodecloud.cli.calibrate:calibrate", "Teach a model how far it may be off."),
     "evaluate": ("geodecloud.cli.evaluate:evaluate", "Measure a model beside naive answers."),
+    "benchmark": ("geodecloud.cli.benchmark:benchmark", "Measure models on suites of scenes."),
     "compare": ("geodecloud.cli.look:compare", "Make a before/after page with a swipe bar."),
     "info": ("geodecloud.cli.look:info", "Show what a scene is made of."),
     "models": ("geodecloud.cli.models:models", "List the models here, show one, hand it on."),

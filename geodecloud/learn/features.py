@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -58,6 +60,10 @@ class FeatureNetwork:
             ) from error
         network.fc = nn.Identity()
         return cls(network)
+
+    def see(self, pictures: npt.NDArray[np.float32]) -> Tensor:
+        """Return features (B, F) of pictures in numpy, on the CPU."""
+        return self(torch.from_numpy(pictures))
 
     def __call__(self, pictures: Tensor) -> Tensor:
         """Return features (B, F) of pictures (B, 3, H, W) in 0..1."""

@@ -6,10 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geodecloud.geo.inpainting import inpainted
 from geodecloud.learn.plan import Batch
-
-TELEA_REACH_PX = 3
-TELEA_SCALE = np.float32(1e5)  # OpenCV adds up to 1.4 along each slope, whatever the unit
 
 
 def naive_answers(batch: Batch, *, thorough: bool = False) -> dict[str, Tensor]:
@@ -32,25 +30,15 @@ def naive_answers(batch: Batch, *, thorough: bool = False) -> dict[str, Tensor]:
         total = (pixels * clear).sum((2, 3), keepdim=True)
         mean = total / clear.sum((2, 3), keepdim=True).clamp_min(1)
         found["mean"] = torch.where(mask, mean, pixels)
-        inpainted = _telea(pixels, mask)
-        if inpainted is not None:
-            found["telea"] = inpainted
+        telea = _telea(pixels, mask)
+        if telea is not None:
+            found["telea"] = telea
     return found
 
 
 def _telea(pixels: Tensor, mask: Tensor) -> Tensor | None:
-    """Each band marched in from the rim of its mask; None without OpenCV.
-
-    Source: Telea 2004, An image inpainting technique based on the fast marching method.
-    """
-    try:
-        import cv2
-    except ImportError:
-        return None
-    holes = mask[:, 0].cpu().numpy().astype(np.uint8)
-    answers = [
-        [cv2.inpaint(band, hole, TELEA_REACH_PX, cv2.INPAINT_TELEA) for band in window]
-        for window, hole in zip(pixels.cpu().numpy() * TELEA_SCALE, holes, strict=True)
-    ]
-    drawn = torch.from_numpy(np.array(answers) / TELEA_SCALE).to(pixels.device)
-    return torch.where(mask, drawn, pixels)
+    """Each band marched in from the rim of its mask; None without OpenCV."""
+    windows = zip(pixels.cpu().numpy(), mask[:, 0].cpu().numpy(), strict=True)
+    drawn = [inpainted(window, hole) for window, hole in windows]
+    known = [each for each in drawn if each is not None]
+    return torch.from_numpy(np.stack(known)).to(pixels.device) if known else None

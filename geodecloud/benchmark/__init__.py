@@ -1,0 +1,1 @@
+"""How good models are on known skies, real pairs and other dates, beside simpler answers."""

@@ -1,0 +1,175 @@
+"""run_benchmark: suites, models and pictures, from options to figures and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import geodecloud
+from geodecloud.benchmark.archive import Archive
+from geodecloud.benchmark.averages import DRAWS, SEED
+from geodecloud.benchmark.contest import run_suite
+from geodecloud.benchmark.contestants import has_opencv
+from geodecloud.benchmark.models import TrainedModel, places_of, shipped_models
+from geodecloud.benchmark.page import page_of
+from geodecloud.benchmark.perception import FeatureGallery
+from geodecloud.benchmark.sheet import Sheet
+from geodecloud.benchmark.suites import SUITES
+from geodecloud.benchmark.zurich import NAME as ZURICH
+from geodecloud.benchmark.zurich import zurich_sheet
+from geodecloud.errors import OptionError
+from geodecloud.geo.publish import publish, refuse_existing
+from geodecloud.progress import Listener, silent
+
+SHOWN = {
+    "synthetic": "Clear windows under known skies, the mask outlined, and what is drawn there.",
+    "real-pairs": "Real pairs; the truth is another date.",
+    "multidate": "One place under known skies, with another date to fill from.",
+    ZURICH: "Zurich, 30 May 2019: what lies beneath is not known.",
+}
+"""Suites whose cases are shown, and the words under the picture."""
+
+ATTRIBUTION = (
+    "Contains modified Copernicus Sentinel data; SEN12MS-CR (Ebel et al. 2020) and SEN12MS-CR-TS "
+    "(Ebel et al. 2022), CC BY 4.0."
+)
+
+BASELINES_SHOWN = ("fill", "gain and offset", "other date, harmonised")
+
+PICTURES = "figures/benchmark"
+"""Where pictures go, beside the page."""
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """What is measured, and what is written.
+
+    Attributes:
+        suites: names of ``SUITES``; none takes all.
+        models: NAME, PATH or NAME=PATH,PATH each; none takes those shipped.
+        splits: the table of places and folds; None takes ``splits.json`` of the data.
+        limit: windows of each suite.
+        feature_weights: of an Inception v3, for the FID.
+        out: the page in Markdown; pictures go into ``figures/`` beside it.
+        command: what the page says it was written by.
+        overwrite: replace files that exist.
+    """
+
+    suites: Sequence[str] = ()
+    models: Sequence[str] = ()
+    splits: Path | None = None
+    limit: int | None = None
+    feature_weights: Path | None = None
+    out: Path | None = None
+    command: str = "geodecloud benchmark"
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse suites that are not there."""
+        if unknown := [name for name in self.suites if name not in SUITES]:
+            raise OptionError(
+                f"no suite {', '.join(unknown)}", f"there are {', '.join(SUITES)}", "name these"
+            )
+
+
+@dataclass
+class _Pictures:
+    """The sheets of a page, in its order."""
+
+    columns: Sequence[str]
+    sheets: dict[str, Sheet] = field(default_factory=dict)
+
+    def of(self, suite: str) -> Sheet:
+        return self.sheets.setdefault(suite, Sheet(self.columns))
+
+    def drawn(self) -> dict[str, Sheet]:
+        return {name: sheet for name, sheet in self.sheets.items() if len(sheet)}
+
+
+def run_benchmark(
+    data: Path,
+    options: BenchmarkOptions,
+    *,
+    on_note: Callable[[str], None] = lambda text: None,
+    on_progress: Listener = silent,
+) -> dict[str, Any]:
+    """Return the figures of all suites, in JSON's types; write the page where one is asked for.
+
+    Raises:
+        InputError: scenes are missing or damaged.
+        DataError: the table of splits cannot be read, or a suite has no case.
+        ModelError: a model is unknown or damaged.
+        OutputError: the page exists, or cannot be written.
+        MissingExtraError: pictures want matplotlib, the FID torchvision.
+    """
+    archive = Archive.open(data, options.splits)
+    if options.out is not None:
+        refuse_existing(options.out, options.overwrite)
+    models = [TrainedModel.parse(text) for text in options.models or shipped_models()]
+    if not has_opencv():
+        on_note("OpenCV is not installed: Telea's inpainting is left out")
+    gallery = None
+    if options.feature_weights is not None:
+        gallery = FeatureGallery.read(options.feature_weights)
+    pictures = _Pictures([*BASELINES_SHOWN, *(model.name for model in models)])
+    results = []
+    for name in options.suites or SUITES:
+        wants_pictures = options.out is not None and name in SHOWN
+        look = {"on_case": pictures.of(name).add} if wants_pictures else {}
+        found = run_suite(
+            SUITES[name], archive, models, limit=options.limit, gallery=gallery,
+            on_progress=on_progress, **look,
+        )  # fmt: skip
+        for note in found["notes"]:
+            on_note(f"{name}: {note}")
+        results.append(found)
+    if options.out is not None:
+        four_bands = [model for model in models if model.suits(SUITES["synthetic"])]
+        zurich = zurich_sheet(archive, four_bands, on_progress)
+        if zurich is not None:
+            pictures.sheets[ZURICH] = zurich
+        _write(options, results, models, pictures.drawn())
+    return {
+        "geodecloud": geodecloud.__version__,
+        "bootstrap": {"draws": DRAWS, "seed": SEED},
+        "models": {model.name: said_of(model) for model in models},
+        "suites": results,
+    }
+
+
+def said_of(model: TrainedModel) -> str:
+    """Return how a model was trained, as far as it matters for its figures."""
+    parts = []
+    for package in model.packages:
+        training, places = package.card.training, places_of(package)
+        fold = training.get("held_out_fold")
+        taught = "places its card does not name" if places is None else f"{len(places)} places"
+        held = "" if fold is None else f", fold {fold} held out"
+        parts.append(f"taught by {taught}{held}")
+    weight = model.packages[0].card.training.get("gan_weight")
+    adversary = {None: "", 0: "; without an adversary"}.get(weight, "; with an adversary")
+    size = f"{model.n_parameters / 1e6:.1f} million parameters"
+    return f"{size}; {' / '.join(dict.fromkeys(parts))}{adversary}"
+
+
+def _write(
+    options: BenchmarkOptions,
+    results: Sequence[dict[str, Any]],
+    models: Sequence[TrainedModel],
+    sheets: dict[str, Sheet],
+) -> None:
+    """Write the pictures, then the page that shows them."""
+    assert options.out is not None
+    encoded = {name: sheet.encoded() for name, sheet in sheets.items()}
+    lines = []
+    for name, png in encoded.items():
+        path = options.out.parent / f"{PICTURES}-{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        publish(path, png, overwrite=True)
+        words = f"{SHOWN[name]} {ATTRIBUTION}"
+        lines.append(f"![{SHOWN[name]}]({PICTURES}-{name}.png)\n\n*{words}*")
+    said = {model.name: said_of(model) for model in models}
+    page = page_of(results, command=options.command, models=said, pictures=lines)
+    publish(options.out, page.encode(), overwrite=options.overwrite)
