@@ -20,7 +20,16 @@ from geodecloud.run.baselines import BASELINES
 from geodecloud.run.card import describe
 from geodecloud.run.deepness import deepness_graph
 from geodecloud.run.exchange import dlpk_bytes
-from geodecloud.run.package import CARD, SHIPPED, known_packages, open_package, read_card
+from geodecloud.run.package import (
+    CARD,
+    SHIPPED,
+    UNCERTAINTY,
+    Package,
+    known_packages,
+    open_package,
+    read_card,
+)
+from geodecloud.run.uncertain import UncertainTranslator, check_uncertainty
 from geodecloud.translator import Translator
 
 DEFAULT_MODEL = "auto"
@@ -36,19 +45,21 @@ def load_translator(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     *,
     direction: str | None = None,
+    with_uncertainty: bool = False,
 ) -> Translator:
     """Return what does the work: a baseline for this scene's bands, or a trained model.
 
     A trained model runs in torch where a CUDA device is to be used, else in ONNX Runtime.
     "auto" is the shipped cloud-removing model whose bands, unit and pixel size are the scene's;
-    the fill, where there is none. ``direction`` is for models with two.
+    the fill, where there is none. ``direction`` is for models with two; ``with_uncertainty`` for
+    those whose answers are to bring a sigma.
 
     Raises:
-        ModelError: no model has this name, its package is damaged, or it has no such direction.
+        ModelError: no model has this name, its package is damaged, it has no such direction, or
+            does not know its uncertainty.
         OptionError: ``device`` is "cuda" and there is none.
     """
-    if model == DEFAULT_MODEL:
-        model = _suiting(scene) or "fill"
+    model = resolve_model(model, scene)
     if direction is not None and (not isinstance(model, str | Path) or str(model) in BASELINES):
         raise ModelError(
             f"direction {direction!r} of {model if isinstance(model, str) else 'a translator'}",
@@ -58,7 +69,46 @@ def load_translator(
     if not isinstance(model, str | Path):
         return model
     if str(model) in BASELINES:
+        if with_uncertainty:
+            raise ModelError(
+                f"{model} does not say how uncertain it is",
+                "trained models may",
+                "leave --uncertainty out, or choose another model",
+            )
         return BASELINES[str(model)](spectral_bands(scene.sensor))
+    answers = load_packaged(model, device, direction=direction)
+    if not with_uncertainty:
+        return answers
+    package = open_package(model)
+    check_uncertainty(package)
+    return UncertainTranslator(answers, load_packaged(package, device, direction=UNCERTAINTY))
+
+
+def resolve_model(model: str | Path | Translator, scene: Scene) -> str | Path | Translator:
+    """Return which model is meant for a scene: what "auto" stands for, all else as it is."""
+    if model == DEFAULT_MODEL:
+        return _suiting(scene) or "fill"
+    return model
+
+
+def load_packaged(
+    model: str | Path | Package,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    *,
+    direction: str | None = None,
+    n_threads: int | None = None,
+) -> Translator:
+    """Return a trained model at work, for any scene; see ``load_translator``.
+
+    Args:
+        model: a package, or its name or path.
+        device: where it runs.
+        direction: for models with two.
+        n_threads: of the CPU; None takes every core this process may use.
+
+    Raises:
+        As ``load_translator``.
+    """
     package = open_package(model)
     wants_cuda = device == "cuda" or (device == "auto" and _has_cuda_driver())
     if wants_cuda and find_spec("torch") is not None:
@@ -67,7 +117,7 @@ def load_translator(
         return TorchTranslator.of(package, device, direction=direction)
     from geodecloud.run.onnx import OnnxTranslator
 
-    return OnnxTranslator(package, device, direction=direction)
+    return OnnxTranslator(package, device, direction=direction, n_threads=n_threads)
 
 
 def list_models() -> list[dict[str, str]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from geodecloud.errors import OptionError
+from geodecloud.geo.scene import Scene
 from geodecloud.geo.sensors import Sensor
 from geodecloud.mask_grammar import Mask
 from geodecloud.masking import MaskOptions
@@ -36,7 +37,7 @@ class DecloudOptions:
         sensor: all of that at once: a sensor, or the TOML file that describes it.
         resolution_m: pixel size of the scene; None takes that of its finest band.
         halo, tile_size_px, batch_size, device: how it is computed; see ``Road``.
-        provenance, mask_out, compare: further files to write.
+        provenance, uncertainty, mask_out, compare: further files to write.
         overwrite: replace files that exist.
     """
 
@@ -50,8 +51,8 @@ class DecloudOptions:
     feather_m: float = 30.0
     max_cloud: float = 0.95
     keep_bands: bool = False
-    references: Sequence[str | Path | Sequence[str | Path]] = ()
-    sar: str | Path | Sequence[str | Path] | None = None
+    references: Sequence[str | Path | Sequence[str | Path] | Scene] = ()
+    sar: str | Path | Sequence[str | Path] | Scene | None = None
     aoi: Path | None = None
     bands: Sequence[str] | None = None
     scale: float | None = None
@@ -64,6 +65,7 @@ class DecloudOptions:
     batch_size: int | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     provenance: Path | None = None
+    uncertainty: Path | None = None
     mask_out: Path | None = None
     compare: Path | None = None
     overwrite: bool = False

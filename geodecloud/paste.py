@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple, Self
 
 import numpy as np
 
 from geodecloud.geo.scene import Array, Sink
-from geodecloud.geo.sensors import Sensor
+from geodecloud.geo.sensors import Band, Sensor
 from geodecloud.geo.tiling import Window
 from geodecloud.translator import Flags, Floats
 
@@ -43,6 +44,26 @@ PROVENANCE_COLOURS = MappingProxyType(
 """Red, green, blue, opacity: apart for those who see red and green alike, rare on the ground."""
 
 
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What is written of each pixel beside its values.
+
+    Attributes:
+        provenance: takes (1, H, W) uint8 of ``PROVENANCE``.
+        uncertainty: takes (C', H, W) stored numbers of ``uncertainty_sensor``: one standard
+            deviation of the error of what was generated, 0 where a pixel is the input's own.
+    """
+
+    provenance: Sink | None = None
+    uncertainty: Sink | None = None
+
+
+def uncertainty_sensor(names: Sequence[str], unit: str) -> Sensor:
+    """Return what stored uncertainties of these bands mean: steps of 1e-4 in their unit."""
+    bands = (Band(name, scale=1e-4, nodata=65535, dtype="uint16") for name in names)
+    return Sensor("uncertainty", tuple(bands), unit=unit)
+
+
 class Strip(NamedTuple):
     """One tile row of the scene as it is stored; ``weight`` is how much of a pixel is generated.
 
@@ -61,11 +82,12 @@ class Page:
     """Stored rows on which generated pixels are pasted; finished rows go on to the sinks."""
 
     def __init__(
-        self, sensor: Sensor, bands_out: Sequence[str], sink: Sink, provenance: Sink | None
+        self, sensor: Sensor, bands_out: Sequence[str], sink: Sink, records: Records
     ) -> None:
         """Begin with no rows; the counts are those of ``Journey``."""
-        self.sensor, self.sink, self.provenance = sensor, sink, provenance
+        self.sensor, self.sink, self.records = sensor, sink, records
         self.channels = sensor.index(bands_out)
+        self.spreads = uncertainty_sensor(bands_out, sensor.unit)
         self.strips: deque[Strip] = deque()
         self.counts = dict.fromkeys(
             ("n_valid", "n_generated", "n_observed", "n_feathered", "n_values", "n_identical"), 0
@@ -88,8 +110,13 @@ class Page:
         return taken
 
     def write(self, strip: Strip, generated: Floats, covered: Flags) -> None:
-        """Paste (C', H, W) generated values where ``covered`` and masked; hand the rows on."""
+        """Paste generated values where ``covered`` and masked; hand the rows on.
+
+        ``generated`` is (C', H, W), and behind them their standard deviations where those are
+        recorded.
+        """
         dn, valid, weight = strip.dn, strip.valid, strip.weight
+        drawn = np.zeros(covered.shape, bool)
         origin: Array = np.asarray(valid.any(0), np.uint8)  # NODATA, ORIGINAL
         self.counts["n_valid"] += int(np.count_nonzero(origin))
         n_changed = 0
@@ -98,7 +125,7 @@ class Page:
             origin[drawn] = np.where(weight[drawn] < 1, FEATHERED, GENERATED)
             if strip.observed is not None:
                 origin[(origin == GENERATED) & strip.observed] = OTHER_DATE
-            for channel, values in zip(self.channels, generated, strict=True):
+            for channel, values in zip(self.channels, generated, strict=False):
                 n_changed += self._paste(channel, dn, valid, drawn, weight, values)
             for name, kind in COUNTED.items():
                 self.counts[name] += int(np.count_nonzero(origin == kind))
@@ -106,8 +133,13 @@ class Page:
         self.counts["n_values"] += n_values
         self.counts["n_identical"] += n_values - n_changed
         self.sink.write(strip.window, dn, valid)
-        if self.provenance is not None:
-            self.provenance.write(strip.window, origin[None], np.ones((1, *origin.shape), bool))
+        if self.records.provenance is not None:
+            whole = np.ones((1, *origin.shape), bool)
+            self.records.provenance.write(strip.window, origin[None], whole)
+        if self.records.uncertainty is not None:
+            spread = generated[len(self.channels) :] * (0 if weight is None else weight)
+            stored = self.spreads.to_dn(np.where(drawn, spread, np.float32(0)))
+            self.records.uncertainty.write(strip.window, stored, valid[self.channels])
 
     def _paste(
         self, channel: int, dn: Array, valid: Flags, drawn: Flags, weight: Floats, values: Floats

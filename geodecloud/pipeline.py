@@ -17,7 +17,7 @@ from geodecloud.geo.masks import feather
 from geodecloud.geo.mosaic import Mosaic
 from geodecloud.geo.scene import Array, Mask, Scene, Sink, origin_px, shape_of
 from geodecloud.geo.tiling import Tile, Tiling, Window, reflected, tile_around
-from geodecloud.paste import PROVENANCE, Behind, Page, Strip
+from geodecloud.paste import PROVENANCE, Behind, Page, Records, Strip
 from geodecloud.progress import Listener, Progress, silent
 from geodecloud.translator import Answer, Flags, Floats, Request, Translator
 
@@ -26,6 +26,7 @@ __all__ = [
     "Aids",
     "Answer",
     "Journey",
+    "Records",
     "Request",
     "Road",
     "Translator",
@@ -92,6 +93,7 @@ class Aids:
 
 
 UNAIDED = Aids()
+UNRECORDED = Records()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def translate_scene(
     translator: Translator,
     *,
     aids: Aids = UNAIDED,
-    provenance: Sink | None = None,
+    records: Records = UNRECORDED,
     road: Road = EXACT,
     on_progress: Listener = silent,
 ) -> Journey:
@@ -137,7 +139,7 @@ def translate_scene(
             bottom.
         translator: answers requests in the sensor's unit.
         aids: mask, fill and further inputs on the scene's grid.
-        provenance: takes (1, H, W) uint8 of ``PROVENANCE``.
+        records: what is written of each pixel beside its values.
         road: tiles, halo, batches, feather.
         on_progress: told after each batch; raises ``Cancelled`` to stop.
 
@@ -146,10 +148,12 @@ def translate_scene(
         ModelError: an answer has another shape, or is not finite.
     """
     reader = _Reader(scene, translator, aids, road)
-    page = Page((aids.canvas or scene).sensor, translator.bands_out, sink, provenance)
+    page = Page((aids.canvas or scene).sensor, translator.bands_out, sink, records)
     spans = [reader.tiling.rows[row] for row in reader.rows]
     shape = spans[-1].keep_stop, reader.shape[1]
-    n_bands, n_tiles = len(translator.bands_out), len(spans) * len(reader.tiling.cols)
+    with_sigma = records.uncertainty is not None
+    n_bands = len(translator.bands_out) * (2 if with_sigma else 1)
+    n_tiles = len(spans) * len(reader.tiling.cols)
     done = n_translated = 0
     with ThreadPoolExecutor(1) as ahead, Behind(page) as behind:
         mosaic = Mosaic(
@@ -162,7 +166,7 @@ def translate_scene(
                 page.lay(step)
                 done += step.n_clear_tiles
             else:
-                answer = _ask(translator, step.request)
+                answer = _ask(translator, step.request, with_sigma)
                 for tile, pixels in zip(step.tiles, answer, strict=True):
                     kept = reader.answered(tile)
                     here = kept.relative_to(tile.read).slices
@@ -365,11 +369,14 @@ def _values(scene: Scene, window: Window) -> Floats:
     return np.where(valid, scene.sensor.to_reflectance(dn), np.float32(0))
 
 
-def _ask(translator: Translator, request: Request) -> Floats:
-    """The checked answer (B, C', H, W); a batch too large for the device's memory is halved."""
+def _ask(translator: Translator, request: Request, with_sigma: bool) -> Floats:
+    """The checked answer (B, C', H, W), its sigma behind it where that is wanted.
+
+    A batch too large for the device's memory is halved.
+    """
     n_tiles, _, height, width = request.pixels.shape
     try:
-        pixels = translator(request).pixels
+        answer = translator(request)
     except MemoryError as error:
         if n_tiles == 1:
             raise ModelError(
@@ -379,12 +386,15 @@ def _ask(translator: Translator, request: Request) -> Floats:
             ) from error
         half = n_tiles // 2
         parts = (request.part(slice(half)), request.part(slice(half, None)))
-        return np.concatenate([_ask(translator, part) for part in parts])
+        return np.concatenate([_ask(translator, part, with_sigma) for part in parts])
     expected = (n_tiles, len(translator.bands_out), height, width)
-    if pixels.shape != expected or not np.isfinite(pixels).all():
-        raise ModelError(
-            f"{translator.name} answered {pixels.shape}, finite: {bool(np.isfinite(pixels).all())}",
-            f"an answer here is {expected} of finite numbers",
-            "the model is damaged or made for something else; use another",
-        )
-    return pixels
+    said = (answer.pixels, answer.sigma) if with_sigma else (answer.pixels,)
+    for values in said:
+        if values is None or values.shape != expected or not np.isfinite(values).all():
+            found = "no sigma" if values is None else f"{values.shape}, not all of it finite"
+            raise ModelError(
+                f"{translator.name} answered {found}",
+                f"an answer here is {expected} of finite numbers",
+                "the model is damaged or made for something else; use another",
+            )
+    return answer.pixels if len(said) == 1 else np.concatenate(said, 1)  # type: ignore[arg-type]

@@ -27,8 +27,8 @@ from geodecloud.guides import guides_for
 from geodecloud.masking import MASK_PROFILE, class_profile, masked
 from geodecloud.models import DEFAULT_MODEL, check_pixel_size, load_translator
 from geodecloud.options import DecloudOptions, DecloudResult
-from geodecloud.paste import PROVENANCE, PROVENANCE_COLOURS
-from geodecloud.pipeline import Aids, Journey, Road, translate_scene
+from geodecloud.paste import PROVENANCE, PROVENANCE_COLOURS, uncertainty_sensor
+from geodecloud.pipeline import Aids, Journey, Records, Road, translate_scene
 from geodecloud.progress import Listener, silent
 from geodecloud.translator import Translator
 
@@ -84,7 +84,12 @@ def decloud(
         on_note(text)
 
     with _opened(source, options) as whole:
-        translator = load_translator(_model_of(options), whole, options.device)
+        translator = load_translator(
+            _model_of(options),
+            whole,
+            options.device,
+            with_uncertainty=options.uncertainty is not None,
+        )
         on_start(translator.device, translator.name)
         check_pixel_size(whole, translator)
         for text in check_radiometry(whole.select(translator.bands_in)):
@@ -116,7 +121,10 @@ def decloud(
                 part.sink(sinks.out),
                 translator,
                 aids=replace(aids, canvas=None if options.aoi is None else part.clipped(target)),
-                provenance=sinks.provenance and part.sink(sinks.provenance),
+                records=Records(
+                    sinks.provenance and part.sink(sinks.provenance),
+                    sinks.uncertainty and part.sink(sinks.uncertainty),
+                ),
                 road=road,
                 on_progress=on_progress,
             )
@@ -135,6 +143,7 @@ def _model_of(options: DecloudOptions) -> str | Path | Translator:
 class _Sinks(NamedTuple):
     out: Sink
     provenance: Sink | None
+    uncertainty: Sink | None
     mask: Sink | None
 
 
@@ -174,14 +183,17 @@ def _open_sinks(
         sink = RasterSink(path, target.geobox, profile, overwrite=options.overwrite)
         return stack.enter_context(sink)
 
-    origin = mask = None
+    origin = spread = mask = None
     if options.provenance is not None:
         origin = raster(options.provenance, PROVENANCE_PROFILE)
+    if options.uncertainty is not None:
+        sensor = uncertainty_sensor(translator.bands_out, target.sensor.unit)
+        spread = raster(options.uncertainty, Profile.for_sensor(sensor))
     if options.mask_out is not None:
         mask = raster(options.mask_out, MASK_PROFILE)
     if isinstance(out, str | Path):
-        return _Sinks(raster(out, _output_profile(target, translator)), origin, mask)
-    return _Sinks(stack.enter_context(out), origin, mask)
+        return _Sinks(raster(out, _output_profile(target, translator)), origin, spread, mask)
+    return _Sinks(stack.enter_context(out), origin, spread, mask)
 
 
 def _output_profile(target: Scene, translator: Translator) -> Profile:
@@ -314,6 +326,7 @@ def _files(out: str | Path | Sink, options: DecloudOptions) -> dict[str, str]:
     files = {
         "output": out,
         "provenance": options.provenance,
+        "uncertainty": options.uncertainty,
         "mask": options.mask_out,
         "compare": options.compare,
     }

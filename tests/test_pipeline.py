@@ -24,6 +24,7 @@ from geodecloud.pipeline import (
     Aids,
     Answer,
     Journey,
+    Records,
     Request,
     Road,
     translate_scene,
@@ -85,7 +86,7 @@ def travel(scene, net, *, mask=None, observed=None, road=EXACT, **more) -> Simpl
                 None if mask is None else ArrayMask(mask),
                 observed=None if observed is None else ArrayMask(observed),
             ),
-            provenance=origin,
+            records=Records(origin),
             road=road,
             **more,
         )

@@ -165,12 +165,12 @@ def test_clear_pixels_are_identical_under_any_mask(seed: int, height: int, width
             return replace(super().__call__(request), pixels=request.pixels * 0 + 0.4)
 
     from geodecloud.geo.scene import ArrayMask
-    from geodecloud.pipeline import Aids, translate_scene
+    from geodecloud.pipeline import Aids, Records, translate_scene
 
     with out:
         translate_scene(
             scene, out, Painter(SENSOR.band_names), aids=Aids(ArrayMask(drawn > 0)),
-            provenance=origin,
+            records=Records(origin),
         )  # fmt: skip
     assert (out.dn[:, drawn == 0] == dn[:, drawn == 0]).all()
     assert (out.dn[:, drawn > 0] == 4000).all()

@@ -13,7 +13,7 @@ from geodecloud.cli.several import Listeners, each_scene
 
 FILE = click.Path(path_type=Path)
 
-FURTHER = ("provenance", "mask_out", "compare")
+FURTHER = ("provenance", "uncertainty", "mask_out", "compare")
 """Files that are written beside the output."""
 
 
@@ -66,6 +66,7 @@ FURTHER = ("provenance", "mask_out", "compare")
 @click.option("--aoi", type=FILE, help="Polygons (GeoJSON, GeoPackage): write what is inside.")
 @click.option("--keep-bands", is_flag=True, help="Also write the other bands, unchanged.")
 @click.option("--provenance", type=FILE, help="Write where each pixel comes from.")
+@click.option("--uncertainty", type=FILE, help="Write how far generated values may be off.")
 @click.option("--mask-out", type=FILE, help="Write the classes of the mask.")
 @click.option("--compare", type=FILE, help="Write a before/after page (HTML).")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")

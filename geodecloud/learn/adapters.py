@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -16,6 +17,9 @@ DETAIL_PX = 9
 
 BRIGHTEST = 3.0
 """Spans of a band beyond which a cloud is white, whatever is beneath."""
+
+USUAL_SPREAD, SPREAD_LIMITS = 0.1, (-7.0, 1.5)
+"""Of errors, in spans of a band; and between which logarithms they are kept."""
 
 
 class Encoder(nn.Module):
@@ -78,8 +82,13 @@ class FillCorrection(nn.Module):
         self.encoder = Encoder(low, high)
         self.extra_encoder = Encoder(low_extra, high_extra)
         self.n_condition_channels = 2 * n_bands + 2 + len(low_extra)
-        self.generator = generator(self.n_condition_channels, (2 * n_bands + 1) * n_bands)
+        self.generator = generator(self.n_condition_channels, self._n_drawn(n_bands))
         _silence_last_layer(self.generator)
+
+    @staticmethod
+    def _n_drawn(n_bands: int) -> int:
+        """How many channels the generator draws: an offset and two matrices."""
+        return (2 * n_bands + 1) * n_bands
 
     def condition(
         self,
@@ -125,6 +134,60 @@ class FillCorrection(nn.Module):
             mixed = matrices.reshape(-1, n_bands, n_bands, height, width) * part[:, None]
             answer = answer + mixed.sum(2)
         return answer
+
+
+class Spread(FillCorrection):
+    """Answers how far a fill correction may be off: one standard deviation of its error.
+
+    The network sees what the correction sees. Untrained it says ``USUAL_SPREAD`` of each band's
+    span; ``factor`` (C, 1, 1) is what calibration on places that were held out multiplies by.
+    """
+
+    reach_px = 0
+    factor: Tensor
+
+    def __init__(
+        self,
+        generator: Callable[[int, int], nn.Module],
+        low: Sequence[float],
+        high: Sequence[float],
+        low_extra: Sequence[float] = (),
+        high_extra: Sequence[float] = (),
+    ) -> None:
+        """Build the generator for these bands; it begins with one answer for all pixels."""
+        super().__init__(generator, low, high, low_extra, high_extra)
+        self.register_buffer("factor", torch.ones(len(low), 1, 1))
+
+    @staticmethod
+    def _n_drawn(n_bands: int) -> int:
+        """A logarithm for each band."""
+        return n_bands
+
+    def log_spread(
+        self,
+        pixels: Tensor,
+        mask: Tensor,
+        fill: Tensor,
+        level: Tensor,
+        extra: Tensor | None = None,
+    ) -> Tensor:
+        """Return what is trained, (B, C, H, W): the logarithm, in spans, before calibration."""
+        drawn = self.generator(self.condition(pixels, mask, fill, level, extra))
+        log_spread: Tensor = (drawn + math.log(USUAL_SPREAD)).clamp(*SPREAD_LIMITS)
+        return log_spread
+
+    def forward(
+        self,
+        pixels: Tensor,
+        mask: Tensor,
+        fill: Tensor,
+        level: Tensor,
+        extra: Tensor | None = None,
+    ) -> Tensor:
+        """Return standard deviations (B, C, H, W) in reflectance; see ``FillCorrection``."""
+        log_spread = self.log_spread(pixels, mask, fill, level, extra)
+        spread: Tensor = torch.exp(log_spread) * self.encoder.span * self.factor
+        return spread
 
 
 class Translation(nn.Module):

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import shutil
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,13 @@ from geodecloud.run.files import archive_bytes
 from geodecloud.run.package import (
     ARCHIVE_SUFFIX,
     CARD,
+    UNCERTAINTY,
     WEIGHTS,
     Direction,
     FileEntry,
     ModelCard,
     Package,
+    weights_of,
 )
 
 OPSET = 18
@@ -63,16 +65,7 @@ def save_package(
     Raises:
         OutputError: the folder exists.
     """
-    if folder.exists() and not overwrite:
-        raise OutputError(
-            f"{folder} exists", "a model is saved into a new folder", "pass overwrite, or rename"
-        )
-    if folder.exists() and not (folder / CARD).is_file():
-        raise OutputError(
-            f"{folder} exists and is no model",
-            "what overwrite replaces is another model",
-            "choose a new folder",
-        )
+    _refuse_existing(folder, overwrite)
     graphs = {
         name: "model.onnx" if len(networks) == 1 else f"model-{name}.onnx" for name in networks
     }
@@ -89,10 +82,7 @@ def save_package(
     whole = ModelCard(
         **card,
         directions=tuple(ways.values()),
-        files={
-            name: FileEntry(sha256=hashlib.sha256(content).hexdigest(), n_bytes=len(content))
-            for name, content in files.items()
-        },
+        files=_entries(files),
         versions={"geodecloud": __version__, "torch": str(torch.__version__)},
     )
     contents = package_files(whole, files)
@@ -106,23 +96,79 @@ def save_package(
     return whole
 
 
+def save_uncertainty(
+    package: Package,
+    network: nn.Module,
+    fields: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    folder: Path,
+    *,
+    overwrite: bool = False,
+) -> ModelCard:
+    """Write a package once more, with the network that says how far its answers may be off.
+
+    All other files of it stay as they are, byte for byte, but those that tell of it.
+
+    Args:
+        package: the model.
+        network: one standard deviation of its error, from the same inputs.
+        fields: of its ``Direction``.
+        metrics: figures of its calibration.
+        folder: the new package; its name is the model's.
+        overwrite: replace a package that is there.
+
+    Raises:
+        OutputError: the folder exists.
+    """
+    _refuse_existing(folder, overwrite)
+    graph = f"{UNCERTAINTY}.onnx"
+    way = Direction.model_validate({**fields, "name": UNCERTAINTY, "graph": graph})
+    weights = {f"{way.name}.{key}": tensor for key, tensor in rounded(network).items()}
+    files = {name: package.read(name) for name in package.card.files}
+    files |= {weights_of(way): save_tensors(weights), graph: export_onnx(way, network)}
+    card = package.card.model_copy(
+        update={
+            "name": folder.name.lower(),
+            "uncertainty": way,
+            "files": _entries(files),
+            "metrics": {**package.card.metrics, UNCERTAINTY: dict(metrics)},
+        }
+    )
+    _publish(folder, package_files(card, files))
+    return card
+
+
 def load_networks(package: Package) -> dict[str, nn.Module]:
     """Return the networks of a package by direction, in evaluation mode, float32.
 
     Raises:
         ModelError: the weights are damaged or are not those of the networks it names.
     """
-    content = package.read(WEIGHTS)
+    return _networks(package, package.card.directions)
+
+
+def load_network(package: Package, way: Direction) -> nn.Module:
+    """Return the network of one direction, or the one that says how uncertain it is.
+
+    Raises:
+        ModelError: as ``load_networks``.
+    """
+    return _networks(package, (way,))[way.name]
+
+
+def _networks(package: Package, ways: Sequence[Direction]) -> dict[str, nn.Module]:
+    file = weights_of(ways[0])
+    content = package.read(file)
     try:
         tensors = load_tensors(content)
     except SafetensorError as error:
         raise ModelError(
-            f"{package.folder / WEIGHTS} is damaged ({error})",
+            f"{package.folder / file} is damaged ({error})",
             "it is a safetensors file",
             "copy or download the model again",
         ) from error
     networks = {}
-    for way in package.card.directions:
+    for way in ways:
         spec = way.network
         network = build_network(spec.adapter, spec.generator, spec.arguments, spec.limits)
         prefix = f"{way.name}."
@@ -141,6 +187,26 @@ def load_networks(package: Package) -> dict[str, nn.Module]:
             ) from error
         networks[way.name] = network.eval()
     return networks
+
+
+def _refuse_existing(folder: Path, overwrite: bool) -> None:
+    if folder.exists() and not overwrite:
+        raise OutputError(
+            f"{folder} exists", "a model is saved into a new folder", "pass overwrite, or rename"
+        )
+    if folder.exists() and not (folder / CARD).is_file():
+        raise OutputError(
+            f"{folder} exists and is no model",
+            "what overwrite replaces is another model",
+            "choose a new folder",
+        )
+
+
+def _entries(files: Mapping[str, bytes]) -> dict[str, FileEntry]:
+    return {
+        name: FileEntry(sha256=hashlib.sha256(content).hexdigest(), n_bytes=len(content))
+        for name, content in files.items()
+    }
 
 
 def rounded(network: nn.Module) -> dict[str, Tensor]:

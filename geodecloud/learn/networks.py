@@ -16,6 +16,7 @@ from geodecloud.learn.adapters import (
     Encoder,
     FillCorrection,
     Generation,
+    Spread,
     Translation,
 )
 from geodecloud.learn.backbones import BackboneUNet
@@ -77,6 +78,7 @@ DISCRIMINATORS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
 ADAPTERS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
     {
         "fill-correction": FillCorrection,
+        "spread": Spread,
         "translation": Translation,
         "generation": Generation,
         "classification": Classification,

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from geodecloud.errors import OptionError
-from geodecloud.learn.checkpoint import load_networks
+from geodecloud.learn.checkpoint import load_network
 from geodecloud.run.package import Direction, Package, feeds
 from geodecloud.translator import Answer, Request
 
@@ -78,7 +78,7 @@ class TorchTranslator:
         """
         way = package.direction(direction)
         return cls(
-            load_networks(package)[way.name],
+            load_network(package, way),
             way,
             package.card.name,
             task=package.card.task,

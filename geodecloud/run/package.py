@@ -20,6 +20,8 @@ from geodecloud.translator import Request
 
 CARD = "model.json"
 WEIGHTS = "weights.safetensors"
+UNCERTAINTY = "uncertainty"
+"""The direction that says how far the others may be off; its files bear its name."""
 EMD_SUFFIX, ARCHIVE_SUFFIX = ".emd", ".dlpk"
 SHIPPED = Path(__file__).parent.parent / "weights"
 CARD_LIMIT_BYTES = 1_000_000
@@ -97,6 +99,8 @@ class ModelCard(_Part):
         system: which model class made it ("Pix2Pix").
         task: "cloud-removal" or "translation".
         resolution_m: pixel size of the training data, None where it does not matter.
+        uncertainty: from the same inputs, one standard deviation of the error of each value of
+            the first direction, in its unit; None where the model does not know.
         files: the other files of the package.
         metrics: figures by region and method, such as ``{"thick": {"psnr": 30.1}}``.
         training: the recipe it was trained with.
@@ -111,6 +115,7 @@ class ModelCard(_Part):
     summary: Text = ""
     resolution_m: Annotated[float, Field(gt=0, le=100_000)] | None = None
     directions: Annotated[tuple[Direction, ...], Field(min_length=1, max_length=4)]
+    uncertainty: Direction | None = None
     files: Annotated[dict[Word, FileEntry], Field(max_length=16)]
     versions: dict[Word, Word] = Field(default_factory=dict)
     metrics: Figures = Field(default_factory=dict)
@@ -124,9 +129,16 @@ class ModelCard(_Part):
             if name != Path(name).name or name.startswith("."):
                 raise ValueError(f"file name {name!r} leaves the folder")
         graphs = {direction.graph for direction in self.directions} - {None}
+        if self.uncertainty is not None:
+            graphs |= {weights_of(self.uncertainty), self.uncertainty.graph}
         if missing := {WEIGHTS, *graphs} - set(self.files):
             raise ValueError(f"files has no {', '.join(sorted(map(str, missing)))}")
         return self
+
+
+def weights_of(direction: Direction) -> str:
+    """Return the file that holds a direction's weights."""
+    return f"{UNCERTAINTY}.safetensors" if direction.name == UNCERTAINTY else WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +186,8 @@ class Package:
             ModelError: the model has no such direction.
         """
         known = {direction.name: direction for direction in self.card.directions}
+        if name == UNCERTAINTY and self.card.uncertainty is not None:
+            return self.card.uncertainty
         if name is None:
             return self.card.directions[0]
         if name not in known:
