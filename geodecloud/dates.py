@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from os import PathLike
 
-from geodecloud.errors import OptionError
+from geodecloud.errors import BandError, OptionError
 from geodecloud.geo.masks import ClassMask
-from geodecloud.geo.raster import open_scene
+from geodecloud.geo.raster import opened
 from geodecloud.geo.references import Reference
 from geodecloud.geo.scene import Scene
 from geodecloud.geo.warped import WarpedScene
 from geodecloud.masking import MaskOptions, masked
 from geodecloud.progress import Listener, silent
 
-Source = str | PathLike[str] | Sequence[str | PathLike[str]]
+Source = str | PathLike[str] | Sequence[str | PathLike[str]] | Scene
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def references_for(
 
     Args:
         scene: with the bands that are wanted.
-        sources: a file, a folder or a list of per-band files each; on any grid.
+        sources: a file, a folder, a list of per-band files or an open scene each; on any grid.
         on_note: told what the user should know.
         on_progress: told how far the search for clouds is.
 
@@ -46,20 +46,31 @@ def references_for(
     with ExitStack() as stack:
         references = []
         for source in sources:
-            other = open_scene(source)
-            stack.callback(other.close)
+            other = stack.enter_context(opened(source))
+            name = getattr(other, "path", "another date") if other is source else source
             if other.sensor.unit != scene.sensor.unit:
                 raise OptionError(
-                    f"reference {source} holds {other.sensor.unit}",
+                    f"reference {name} holds {other.sensor.unit}",
                     f"the scene holds {scene.sensor.unit}",
                     "choose another date of the same product",
                 )
+            _check_bands(source, other, scene)
             laid = WarpedScene(other.select(scene.sensor.band_names), scene.geobox)
             classes, counts = stack.enter_context(masked(other, MaskOptions(), on_progress))
             cloudy = WarpedScene(classes, scene.geobox, "nearest")
             references.append(Reference(laid, ClassMask(cloudy, laid)))
             on_note(
-                f"reference {source} covers {laid.overlap:.0%} of the scene; "
+                f"reference {name} covers {laid.overlap:.0%} of the scene; "
                 f"{counts.mask_share:.0%} of it is cloud or shadow"
             )
         yield references
+
+
+def _check_bands(source: Source, other: Scene, scene: Scene) -> None:
+    wanted, have = scene.sensor.band_names, other.sensor.band_names
+    if missing := [name for name in wanted if name not in have]:
+        raise BandError(
+            f"reference {source} has bands {', '.join(have)}; {', '.join(missing)} not among them",
+            f"it brings those that are to be filled: {', '.join(wanted)}",
+            "choose a reference with these bands, described in its file",
+        )

@@ -32,6 +32,10 @@ class InputError(GeodecloudError):
     """A file or array cannot be used: missing, damaged, not a raster, of another shape."""
 
 
+class NetworkError(InputError):
+    """A server does not answer, or not with what was asked for; it may later."""
+
+
 class BandError(InputError):
     """The scene does not have the bands that are asked of it."""
 

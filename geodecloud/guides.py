@@ -8,12 +8,12 @@ from os import PathLike
 
 from geodecloud.errors import BandError, OptionError
 from geodecloud.geo.radiometry import SENTINEL1
-from geodecloud.geo.raster import open_scene
+from geodecloud.geo.raster import opened
 from geodecloud.geo.scene import Scene
 from geodecloud.geo.warped import WarpedScene
 from geodecloud.translator import Translator, wants
 
-Source = str | PathLike[str] | Sequence[str | PathLike[str]]
+Source = str | PathLike[str] | Sequence[str | PathLike[str]] | Scene
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def open_guide(name: str, source: Source, scene: Scene) -> Iterator[WarpedScene]
     Args:
         name: what it is; "sar" has bands VV, VH in decibels, in this order, or one of them. An
             8-bit picture of radar is taken as it is.
-        source: a file, a folder, or a list of files; on any grid.
+        source: a file, a folder, a list of files, or an open scene; on any grid.
         scene: whose grid it is read on, by windows.
 
     Raises:
@@ -66,15 +66,14 @@ def open_guide(name: str, source: Source, scene: Scene) -> Iterator[WarpedScene]
         BandError: it is no radar, and is to be.
         GridError: it does not lie on the scene.
     """
-    with open_scene(source) as opened:
-        guide: Scene = opened
-        if name == "sar" and opened.sensor.unit != "display":
-            bands = [band for band in SENTINEL1 if band in opened.sensor.band_names]
+    with opened(source) as guide:
+        if name == "sar" and guide.sensor.unit != "display":
+            bands = [band for band in SENTINEL1 if band in guide.sensor.band_names]
             if not bands:
                 raise BandError(
-                    f"{source} has bands {', '.join(opened.sensor.band_names)}",
+                    f"{source} has bands {', '.join(guide.sensor.band_names)}",
                     f"radar has {', '.join(SENTINEL1)}",
                     "describe its bands as VV and VH, or name other files",
                 )
-            guide = opened.select(bands)
+            guide = guide.select(bands)
         yield WarpedScene(guide, scene.geobox)

@@ -224,8 +224,13 @@ def check_numbers(dtype: str, path: Path) -> None:
         )
 
 
-def geobox_of(dataset: Any, path: Path) -> GeoBox:
+def geobox_of(dataset: Any, path: Path, grid: GeoBox | None = None) -> GeoBox:
     """Return where the pixels of an open dataset lie.
+
+    Args:
+        dataset: open in rasterio.
+        path: of the file.
+        grid: what a catalog says; it counts for what the file does not say itself.
 
     Raises:
         InputError: it is tied to the ground by points or polynomials alone, or its world file
@@ -247,7 +252,11 @@ def geobox_of(dataset: Any, path: Path) -> GeoBox:
             "pixels have a size and a place",
             "repair its georeference (gdal_edit.py -a_ullr)",
         )
-    return GeoBox(dataset.shape, affine, _crs_name(dataset.crs))
+    crs = _crs_name(dataset.crs)
+    if crs is None and grid is not None and grid.shape == dataset.shape:
+        is_nowhere = affine == Affine.identity()
+        return GeoBox(dataset.shape, grid.affine if is_nowhere else affine, grid.crs)
+    return GeoBox(dataset.shape, affine, crs)
 
 
 def check_one_grid(paths: Sequence[Path], geoboxes: Sequence[GeoBox]) -> None:
@@ -329,8 +338,8 @@ def _world_file(path: Path) -> Affine | None:
 
 def _crs_name(crs: Any) -> str | None:
     """The code of a CRS where it has one beyond doubt, else its WKT."""
-    # GDAL's word for a GeoTIFF that speaks of pixels as points or areas, and of no CRS
-    if not crs or crs.to_wkt().startswith('LOCAL_CS["unnamed",UNIT["unknown"'):
+    # GDAL's word for a file with a grid, and no CRS
+    if not crs or crs.to_wkt().startswith('LOCAL_CS["unnamed",'):
         return None
     authority = crs.to_authority(confidence_threshold=100)
     return ":".join(authority) if authority else str(crs.to_wkt())

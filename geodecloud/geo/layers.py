@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
+from odc.geo.geobox import GeoBox
+
 from geodecloud.errors import BandError, InputError
 from geodecloud.geo import guard
 from geodecloud.geo.products import (
@@ -32,11 +34,13 @@ class Layer:
         entry: the file.
         product: where it comes from; None where it comes alone.
         band: what its numbers mean; None where the file says that itself.
+        grid: where its pixels lie, for a file that does not say it.
     """
 
     entry: Entry
     product: Product | None = None
     band: Band | None = None
+    grid: GeoBox | None = None
 
     def meaning(
         self, profile: Profile, shape: tuple[int, int], asked: Overrides, n_before: int = 0

@@ -29,6 +29,22 @@ MIN_FLOOR = -0.05
 """Reflectance of the darkest hundredth of a band: corrections for the air go too far by less."""
 
 
+def better_offset(scene: Scene) -> float | None:
+    """Return the offset in stored numbers that the pixels speak for; None where they agree.
+
+    0 where the metadata ask for one that is no longer in the numbers, and that of Sentinel-2 where
+    they ask for none and the darkest numbers are what black was stored as. A few pixels are read.
+
+    Raises:
+        InputError: no pixel is valid.
+    """
+    sensor = scene.sensor
+    floors = _floors(sensor, *sampled(scene))
+    if _offset_taken_twice(sensor, floors):
+        return 0.0
+    return SENTINEL2_OFFSET_DN if _lacks_offset(scene, min(floors.values(), default=0)) else None
+
+
 def check_radiometry(scene: Scene) -> list[str]:
     """Return what the user should know about a scene, after a look at some of its pixels.
 
@@ -48,14 +64,12 @@ def check_radiometry(scene: Scene) -> list[str]:
         notes.append("the file does not name all its bands: name them with --bands")
     if sensor.unit != "reflectance":
         return notes
+    floors = _floors(sensor, dn, valid)
     values = sensor.to_reflectance(dn)
-    floors: dict[str, float] = {}
     for channel, band in enumerate(sensor.bands):
-        is_measured = valid[channel]
-        if band.name in CLASS_BANDS | OTHERS | set(SENTINEL1) or not is_measured.any():
-            continue
-        _check_range(band, values[channel][is_measured], dn[channel][is_measured])
-        floors[band.name] = float(np.percentile(dn[channel][is_measured], 1))
+        if band.name in floors:
+            is_measured = valid[channel]
+            _check_range(band, values[channel][is_measured], dn[channel][is_measured])
     floor = min(floors.values(), default=math.inf)
     if _lacks_offset(scene, floor):
         notes.append(
@@ -64,6 +78,15 @@ def check_radiometry(scene: Scene) -> list[str]:
         )
     notes += _offset_taken_twice(scene.sensor, floors)
     return notes
+
+
+def _floors(sensor: Sensor, dn: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """The stored number that a hundredth of each reflectance band's pixels (C, H, W) lie below."""
+    return {
+        band.name: float(np.percentile(dn[channel][valid[channel]], 1))
+        for channel, band in enumerate(sensor.bands)
+        if band.name not in CLASS_BANDS | OTHERS | set(SENTINEL1) and valid[channel].any()
+    }
 
 
 def _lacks_offset(scene: Scene, floor: float) -> bool:

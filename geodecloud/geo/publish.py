@@ -61,13 +61,17 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path, patience_s: float = 0) -> Iterator[None]:
     """Make a folder and keep other writers out of it until the context is left.
+
+    Args:
+        folder: what is written.
+        patience_s: so long another writer is waited for.
 
     Raises:
         OutputError: it is being written, or cannot be.
     """
-    lock = FileLock(folder / ".lock", timeout=0, is_singleton=False)
+    lock = FileLock(folder / ".lock", timeout=patience_s, is_singleton=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()

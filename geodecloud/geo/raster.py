@@ -20,11 +20,11 @@ from rasterio.io import MemoryFile
 
 from geodecloud.errors import InputError, OutputError
 from geodecloud.geo import geotiff, guard
-from geodecloud.geo.layers import find_layers
+from geodecloud.geo.layers import Layer, find_layers
 from geodecloud.geo.plausible import check_radiometry
 from geodecloud.geo.profile import Profile, profile_of
 from geodecloud.geo.radiometry import Overrides
-from geodecloud.geo.scene import shape_of
+from geodecloud.geo.scene import Scene, shape_of
 from geodecloud.geo.sensor_file import read_sensor
 from geodecloud.geo.sensors import Sensor
 from geodecloud.geo.stacking import Closing, OpenScene, RasterStack, shown
@@ -38,7 +38,9 @@ __all__ = [
     "RasterStack",
     "check_radiometry",
     "encode_array",
+    "open_layers",
     "open_scene",
+    "opened",
     "profile_of",
     "write_array",
 ]
@@ -131,15 +133,21 @@ def open_scene(
         GridError: the files do not show the same ground.
         RadiometryError: radar that is not calibrated, or metadata that are no numbers.
     """
-    if sensor is not None and not isinstance(sensor, Sensor):
+    if not (sensor is None or isinstance(sensor, Sensor)):
         sensor = read_sensor(sensor)
     asked = Overrides(None if bands is None else tuple(bands), scale, offset, level, sensor)
+    return open_layers(find_layers(source, asked, resolution_m), asked, resolution_m)
+
+
+def open_layers(
+    layers: Sequence[Layer], asked: Overrides | None = None, resolution_m: float | None = None
+) -> RasterScene | RasterStack:
+    """Return raster files as one scene, bands in their order; see ``open_scene``."""
+    asked = asked or Overrides()
     with ExitStack() as stack:
-        layers = find_layers(source, asked, resolution_m)
-        files = [stack.enter_context(_File(layer.entry)) for layer in layers]
+        files = [stack.enter_context(_File(layer.entry, layer.grid)) for layer in layers]
         asked.check([file.path for file in files], [file.profile.n_bands for file in files])
-        scenes: list[RasterScene] = []
-        n_before = 0
+        scenes, n_before = list[RasterScene](), 0
         for layer, file in zip(layers, files, strict=True):
             n_bands, shape = file.profile.n_bands, shape_of(file.geobox)
             meaning = layer.meaning(file.profile, shape, asked.part(n_before, n_bands), n_before)
@@ -150,6 +158,16 @@ def open_scene(
         scene = scenes[0] if is_plain else RasterStack(parts, scenes)
         stack.pop_all()
     return scene
+
+
+@contextmanager
+def opened(source: Source | Sequence[Source] | Scene) -> Iterator[Scene]:
+    """Give an open scene, or open one and close it in the end; see ``open_scene``."""
+    if isinstance(source, str | os.PathLike | Sequence):
+        with open_scene(source) as scene:
+            yield scene
+    else:
+        yield source
 
 
 class RasterSink:
@@ -289,13 +307,14 @@ class _File(Closing):
     """An open raster and what its header says.
 
     Args:
-        entry: a file on this disk, or in an archive; its first bytes choose the driver.
+        entry: a file on this disk, in an archive or on a server; its first bytes choose the driver.
+        grid: where its pixels lie, for a file that does not say it.
     """
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: Entry, grid: GeoBox | None = None) -> None:
         """Open the file and read its header."""
         path, url = entry.path, entry.url
-        self.path, self._lock = path, threading.Lock()
+        self.path, self._part, self._lock = path, entry.part, threading.Lock()
         self.driver = guard.driver_of(path, entry.start)
         try:
             with guard.guarded(), guard.quiet(), ExitStack() as stack:
@@ -304,7 +323,7 @@ class _File(Closing):
                     rasterio.open(url or path, driver=self.driver)
                 )
                 guard.check_size(self.dataset, path)
-                self.geobox = guard.geobox_of(self.dataset, path)
+                self.geobox = guard.geobox_of(self.dataset, path, grid)
                 self.profile = Profile.read_from(self.dataset)
                 guard.check_numbers(self.profile.dtype, path)
                 stack.pop_all()
@@ -316,16 +335,17 @@ class _File(Closing):
 
         Always at full size: a foreign file may name its overviews, and they are not to be read.
         """
-        place = geotiff.place(window)
+        place, colors = geotiff.place(window), self.profile.colorinterp
+        alpha = [colors.index("alpha") + 1] if "alpha" in colors else []
         try:
             with self._lock, guard.guarded():
+                if self._part is not None:
+                    self._part.need([index - 1 for index in indexes + alpha], window)
                 dn, mask = self.dataset.read(indexes, window=place), None
                 if self.profile.is_masked:
                     mask = self.dataset.read_masks(1, window=place)
-                elif "alpha" in self.profile.colorinterp:
-                    mask = self.dataset.read(
-                        self.profile.colorinterp.index("alpha") + 1, window=place
-                    )
+                elif alpha:
+                    mask = self.dataset.read(alpha[0], window=place)
         except guard.FAILURES as error:
             raise guard.damaged(self.path, error, window) from error
         return dn, mask

@@ -39,12 +39,14 @@ class Entry(NamedTuple):
     Attributes:
         path: on disk; of what lies in an archive, the archive's and its own inside.
         url: what GDAL is told instead of the path: only ever built here.
-        start: the first bytes of what lies in an archive.
+        start: the first bytes of what lies in an archive, or on a server.
+        part: what brings the pixels of a file on a server here before they are read.
     """
 
     path: Path
     url: str | None = None
     start: bytes | None = None
+    part: RemoteRaster | None = None
 
 
 class Tree(Protocol):
