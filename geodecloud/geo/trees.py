@@ -11,10 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NamedTuple, Protocol
+from typing import TYPE_CHECKING, IO, NamedTuple, Protocol
 from xml.parsers import expat
 
 from geodecloud.errors import InputError
+
+if TYPE_CHECKING:
+    from geodecloud.geo.remote import RemoteRaster  # brings urllib3, which files do not need
 
 MAX_FILES = 20_000
 MAX_DEPTH = 8
