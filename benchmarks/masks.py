@@ -29,11 +29,11 @@ from geodecloud.geo.scene import ArrayScene, ArraySink, shape_of
 from geodecloud.geo.sensors import SENSORS, Band, Sensor
 from geodecloud.geo.tiling import Window
 from geodecloud.masking import DETECTED
-from geodecloud.run.detectors import DETECTORS, Detector
+from geodecloud.run.detectors import Detector, detector_named
 
 BANDS = ("B02", "B03", "B04", "B08")
 RGB = ("blue", "green", "red")
-NAMES = ("spectral", "spectral-rgb", "ukis-csmask")
+NAMES = ("cloud-mask", "spectral", "cloud-mask-rgb", "spectral-rgb", "ukis-csmask")
 UNGROWN = Shaping(specks_m2=DETECTED.specks_m2, holes_m2=DETECTED.holes_m2)
 
 THICK, THIN_FROM = 0.15, 0.04  # how much brighter in blue the cloudy side of a real pair is
@@ -130,13 +130,15 @@ def truth(data: Path, names: Sequence[str]) -> None:
     image, mask = np.moveaxis(file["img"], -1, 0), file["msk"][..., 0]
     lines = []
     for name, side_m, n_bands in (
-        ("spectral", 10, 4), ("spectral", 30, 4), ("spectral-rgb", 10, 4), ("spectral-rgb", 30, 4),
+        ("cloud-mask", 10, 4), ("cloud-mask", 30, 4), ("spectral", 10, 4), ("spectral", 30, 4),
+        ("cloud-mask-rgb", 10, 4), ("cloud-mask-rgb", 30, 4),
+        ("spectral-rgb", 10, 4), ("spectral-rgb", 30, 4),
         ("ukis-csmask", 10, 4), ("ukis-csmask", 30, 4), ("ukis-csmask", 30, 6),
     ):  # fmt: skip
         if name not in names:
             continue
         grid = GeoBox((512, 512), Affine(side_m, 0, 6e5, 0, -side_m, 5e6), "EPSG:32632")
-        codes = found(DETECTORS[name], scene_of(image[:n_bands], "L1C", grid))
+        codes = found(detector_named(name), scene_of(image[:n_bands], "L1C", grid))
         if codes is not None:
             cloud = score(is_cloud(codes), mask == 4, mask != 1)
             shadow = score(codes == SHADOW, mask == 0, mask != 1)
@@ -157,7 +159,7 @@ def synthetic(data: Path, names: Sequence[str]) -> None:
             codes, depth, sky = under_sky(scene, kind, seed)
             where = (codes != 255) & ~((depth > 0) & (depth < UNSURE_DEPTH))
             for name in names:
-                said = found(DETECTORS[name], sky)
+                said = found(detector_named(name), sky)
                 if said is not None:
                     cloud = score(is_cloud(said), np.isin(codes, [CLOUD, THIN]), where)
                     scores[name].append(
@@ -192,7 +194,7 @@ def pairs(data: Path, names: Sequence[str]) -> None:
         scene = opened(row, "cloudy")
         brighter = (pixels(scene)[0] - pixels(opened(row))[0])[0]
         for name in names:
-            codes = found(DETECTORS[name], scene, DETECTED)
+            codes = found(detector_named(name), scene, DETECTED)
             if codes is None:
                 continue
             said, valid = is_masked(codes), codes != 255
@@ -237,7 +239,7 @@ def clear(data: Path, names: Sequence[str]) -> None:
         values, valid = pixels(scene)
         place = "EuroSAT" if row["place"].startswith("eurosat") else row["place"]
         for name in names:
-            codes = found(DETECTORS[name], scene)
+            codes = found(detector_named(name), scene)
             if codes is None:
                 continue
             grown = dilate(is_masked(codes), Disk.of_metres(DETECTED.dilate_m, scene.geobox))
@@ -277,7 +279,7 @@ def snow(data: Path, names: Sequence[str]) -> None:
         values[:, where] += 0.8 * np.array([0.9, 0.89, 0.88, 0.8])[:, None]
         snowy, cells = scene_of(values, "L2A", scene.geobox), []
         for name in names:
-            codes = found(DETECTORS[name], snowy)
+            codes = found(detector_named(name), snowy)
             if codes is not None:
                 cells.append(
                     f"{share(is_masked(codes), where)} / {share(is_masked(codes), ~where)}"
@@ -296,7 +298,7 @@ def dates(data: Path, names: Sequence[str]) -> None:
             scene = scene_of(dn * 1e-4, "L1C", raster.geobox)
         cells = []
         for name in names:
-            codes = found(DETECTORS[name], scene, DETECTED)
+            codes = found(detector_named(name), scene, DETECTED)
             if codes is not None:
                 cells.append(f"{is_masked(codes).mean():.0%}")
         blue = np.median(scene.read(Window.whole(dn.shape[1:]))[0][0])
@@ -311,7 +313,7 @@ def madagascar(data: Path, names: Sequence[str]) -> None:
     theirs = file["cl_mask"].reshape(image.shape[1:]) > 0
     lines = []
     for name in names:
-        codes = found(DETECTORS[name], scene_of(image, "L1C"))
+        codes = found(detector_named(name), scene_of(image, "L1C"))
         if codes is not None:
             values = score(is_cloud(codes), theirs, codes != 255)
             lines.append((name, f"{theirs.mean():.0%}", *(f"{v:.2f}" for v in values)))
@@ -327,7 +329,7 @@ def zurich(data: Path, names: Sequence[str]) -> None:
         four = raster.select(BANDS)
         scene = scene_of(four.sensor.to_reflectance(four.read(window)[0]), "L2A", raster.geobox)
     for name in names:
-        codes = found(DETECTORS[name], scene)
+        codes = found(detector_named(name), scene)
         if codes is None:
             continue
         values, valid = pixels(scene)
@@ -354,7 +356,7 @@ def smoke(data: Path, names: Sequence[str]) -> None:
         scene = scene_of(dn / 65535, "L2A", raster.geobox)
     lines = []
     for name in names:
-        codes = found(DETECTORS[name], scene)
+        codes = found(detector_named(name), scene)
         if codes is not None:
             lines.append((name, f"{is_cloud(codes).mean():.1%}", f"{(codes == SHADOW).mean():.1%}"))
     table("Smoke", ("", "cloud", "shadow"), lines)

@@ -187,6 +187,9 @@ SENSORS = MappingProxyType(
 )  # fmt: skip
 """Sensors by name: the starting point for a scene, whose own metadata has the last word."""
 
+DISPLAY_REFLECTANCE = 0.3558
+"""What 255 stands for in a true-colour image of Sentinel-2 (ESA, L2A product definition)."""
+
 ALIASES = MappingProxyType(
     {
         **{name.replace("B0", "B"): name for name, _, _ in _SENTINEL2 if name.startswith("B0")},

@@ -164,9 +164,9 @@ def level_of(packed: PackedChips, samples: Samples) -> Tensor:
     return torch.tensor([LEVEL_FLAGS[LEVELS[i]] for i in packed.level[samples]])
 
 
-def hidden(level: Tensor, random: torch.Generator) -> Tensor:
-    """Return levels (B,), some of them unknown."""
-    return torch.where(torch.rand(len(level), generator=random) < UNKNOWN_LEVELS, 0, level)
+def hidden(level: Tensor, random: torch.Generator, share: float = UNKNOWN_LEVELS) -> Tensor:
+    """Return levels (B,), about this share of them unknown."""
+    return torch.where(torch.rand(len(level), generator=random) < share, 0, level)
 
 
 def _covered(

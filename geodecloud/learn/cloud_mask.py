@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from geodecloud.errors import OptionError
+from geodecloud.geo.sensors import DISPLAY_REFLECTANCE
 from geodecloud.learn.classification import CLASS_NAMES
 from geodecloud.learn.cutting import SHADOW, THICK, THIN
 from geodecloud.learn.data import ChipData
@@ -41,6 +42,8 @@ class CloudMask(Model):
             class.
         bands: which bands of the data it looks at; None takes all.
         class_weights: how much a pixel of each class counts: clear, thin, thick, shadow.
+        pictures: the share of training chips that are shown as pictures of 8 bits, in which
+            bright clouds are cut off.
         seed: of the initial weights.
     """
 
@@ -56,6 +59,7 @@ class CloudMask(Model):
         generator: Generator = "folded_unet",
         bands: Sequence[str] | None = None,
         class_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
+        pictures: float = 0.0,
         seed: int = 0,
         **generator_arguments: Any,
     ) -> None:
@@ -67,7 +71,7 @@ class CloudMask(Model):
                 f"one number, 0 or more, for each of {', '.join(CLASS_NAMES)}",
                 "leave it out, or give four",
             )
-        self._class_weights = tuple(class_weights)
+        self._class_weights, self._pictures = tuple(class_weights), pictures
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             if pretrained_path is not None:
@@ -116,12 +120,14 @@ class CloudMask(Model):
             "generator_arguments": dict(way["network"]["arguments"]),
             "bands": list(way["bands_in"]),
             "class_weights": list(self._class_weights),
+            **({"pictures": self._pictures} if self._pictures else {}),
         }
 
     def losses(self, phase: Phase, batch: Batch, carried: Carried) -> tuple[Losses, Carried]:
         """Return the cross entropy where classes are sure, pixels weighted by their class."""
         network: Any = self.networks["forward"]
-        entropy = self._entropy(network.logits(self._seen(batch), batch["level"]), batch)
+        seen = as_pictures(self._seen(batch), batch["level"], self._pictures)
+        entropy = self._entropy(network.logits(*seen), batch)
         counts = torch.tensor(self._class_weights, device=entropy.device)[batch["classes"]]
         return {"class_loss": weighted_mean(entropy, batch["weight"] * counts)}, {}
 
@@ -185,6 +191,20 @@ class CloudMask(Model):
         batches = list(self.data.valid_batches(self._device, rows))
         found = [self.answer(batch).argmax(1, keepdim=True) for batch in batches]
         return show_classes(batches, found, self.data.packed.sides["target"].bands, rgb_bands)
+
+
+def as_pictures(pixels: Tensor, level: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Return reflectance (B, C, H, W) and levels (B,), a share of them as pictures show them.
+
+    A picture has 255 steps up to a reflectance of 0.2 to 0.36, and does not know its level.
+    """
+    if not share:
+        return pixels, level
+    lots = torch.rand(2, len(pixels), 1, 1, 1).to(pixels.device)
+    step = DISPLAY_REFLECTANCE * (0.6 + 0.4 * lots[0]) / 255
+    shown = step * (pixels / step).round().clamp(0, 255)
+    is_picture = lots[1] < share
+    return torch.where(is_picture, shown, pixels), level * ~is_picture.flatten()
 
 
 def columns_of(names: Sequence[str], bands: Sequence[str]) -> list[int]:

@@ -22,7 +22,10 @@ NO_SKIES = 0.12
 STEPS_M = (10.0, 15.0, 20.0, 30.0)
 """Pixel sizes that skies are laid out for: clouds differ in size more than their types do."""
 
-UNSURE_LOSS = 0.12
+UNKNOWN_LEVELS = 0.4
+"""The part of windows whose level is hidden: files that say nothing of it are common."""
+
+UNSURE_LOSS = 0.22
 """What takes less of the ground's light than this is not clear, and hardly cloud or shadow."""
 
 UNSURE_BRIGHT, UNSURE_DARK = (0.02, 0.06), (0.5, 0.85)
@@ -73,7 +76,7 @@ class MaskBatches(CloudBatches):
             is_bare = drawn(len(target), NO_SKIES, random).to(device)
             pixels = torch.where(is_bare, target, pixels) * gains(pixels, 0.08, random)
             lost, classes = lost * ~is_bare, torch.where(is_bare, CLEAR, classes)
-            level = hidden(level, random)
+            level = hidden(level, random, UNKNOWN_LEVELS)
         is_valid = valid.all(1, keepdim=True)
         is_sure = is_valid & ((lost == 0) | (lost > UNSURE_LOSS))
         return {
@@ -100,7 +103,10 @@ class MaskBatches(CloudBatches):
         is_valid = (valid & seen).all(1, keepdim=True)
         is_sure = is_valid & told_clearly(pixels, target, classes, is_valid)
         if random is not None:
-            pixels, level = pixels * gains(pixels, 0.08, random), hidden(level, random)
+            pixels, level = (
+                pixels * gains(pixels, 0.08, random),
+                hidden(level, random, UNKNOWN_LEVELS),
+            )
         return {
             "pixels": pixels * is_valid,
             "target": target,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import prod, sqrt
+from math import lcm, prod, sqrt
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
@@ -53,7 +53,7 @@ COLOURS = MappingProxyType({"B02": "blue", "B03": "green", "B04": "red"})
 """What the bands of a Sentinel-2 scene are called in a picture of it."""
 
 BLOCK_PX = 512
-COARSEST, FINEST = 2.0, 0.5
+COARSEST, FINEST = 3.5, 0.5
 """Pixels of a scene may be so many times as large as those that a model was made for."""
 
 
@@ -70,9 +70,10 @@ class NetworkDetector:
         name: how it is named in options and reports.
         bands: names of the bands it wants, in its order.
         codes: the class of each output channel.
-        margin_px: how far it looks around a cell.
-        stride_px: side of a cell.
+        halo_px: how far the network looks, in its own pixels.
+        cell_px: side of its cells.
         resolution_m: pixel size it was made for; None takes any.
+        step_px: so many of its own pixels a side are one of the scene's.
         level: product level of the scene, where it is known.
         gain: reflectance of one unit of the scene's values.
     """
@@ -81,11 +82,23 @@ class NetworkDetector:
     name: str
     bands: tuple[str, ...]
     codes: tuple[int, ...]
-    margin_px: int
-    stride_px: int
+    halo_px: int
+    cell_px: int
     resolution_m: float | None = None
+    step_px: int = 1
     level: str | None = None
     gain: float = 1.0
+
+    @property
+    def margin_px(self) -> int:
+        """How far it looks around a cell."""
+        smooth_px = self.step_px > 1  # what is enlarged hangs on its neighbours
+        return -(-self.halo_px // self.step_px) + smooth_px
+
+    @property
+    def stride_px(self) -> int:
+        """Side of a cell."""
+        return lcm(self.cell_px, self.step_px) // self.step_px
 
     @classmethod
     def open(cls, name_or_path: str | Path) -> Self:
@@ -114,8 +127,8 @@ class NetworkDetector:
             name=card.name,
             bands=way.bands_in,
             codes=tuple(OUTPUTS[name] for name in way.bands_out),
-            margin_px=way.halo_px,
-            stride_px=way.stride_px,
+            halo_px=way.halo_px,
+            cell_px=way.stride_px,
             resolution_m=card.resolution_m,
         )
 
@@ -123,6 +136,7 @@ class NetworkDetector:
         """Return the detector told the scene's bands, product level and unit.
 
         Red, green and blue stand for B04, B03 and B02 where the network wants no more than these.
+        Larger pixels than it was made for are shown enlarged.
 
         Raises:
             BandError: the scene lacks a band of the network.
@@ -133,27 +147,35 @@ class NetworkDetector:
         if not suits(scene, self.resolution_m):
             raise GridError(
                 f"the scene has pixels of {_side_m(scene):.3g} m",
-                f"{self.name} was made for {self.resolution_m} m, and takes half to twice of that",
+                f"{self.name} was made for {self.resolution_m} m, and takes {FINEST:g} to "
+                f"{COARSEST:g} times of that",
                 "resample the scene, or choose another detector",
             )
         gain = 1.0
         if scene.sensor.unit == "display":
-            gain = display_gain(samples_of(scene.select(bands), on_progress))
-        return replace(self, bands=bands, level=scene.sensor.level, gain=gain)
+            gain = display_gain(samples_of(scene.select(tuple(COLOURS.values())), on_progress))
+        step_px = 1
+        if scene.geobox.crs is not None and self.resolution_m is not None:
+            step_px = max(1, round(_side_m(scene) / self.resolution_m))
+        return replace(self, bands=bands, level=scene.sensor.level, gain=gain, step_px=step_px)
 
     def classes(self, reflectance: Floats, valid: Flags) -> Classes:
         """Return (H, W) codes of ``CLASSES`` for (C, H, W) reflectance and (H, W) validity."""
         stride_px = self.stride_px
         needed_px = -(-max(valid.shape) // stride_px) * stride_px
-        most_px = -(-BLOCK_PX // stride_px) * stride_px
+        most_px = -(-BLOCK_PX // (self.step_px * stride_px)) * stride_px
         context_px = -(-self.margin_px // stride_px) * stride_px
         found = in_blocks(reflectance, min(needed_px, most_px), context_px, self._classified)
         return np.where(valid, found, NODATA).astype(np.uint8)
 
     def _classified(self, block: Floats) -> Classes:
-        block = block * np.float32(self.gain)
-        request = Request(block[None], np.ones((1, *block.shape), bool), level=self.level)
+        step = self.step_px
+        seen = enlarged(block * np.float32(self.gain), step)
+        request = Request(seen[None], np.ones((1, *seen.shape), bool), level=self.level)
         scores = self._network(request).pixels[0]
+        n_scores, height, width = scores.shape
+        squares = scores.reshape(n_scores, height // step, step, width // step, step)
+        scores = squares.mean(axis=(2, 4))
         return np.asarray(np.array(self.codes, np.uint8)[scores.argmax(axis=0)])
 
     @cached_property
@@ -163,6 +185,28 @@ class NetworkDetector:
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled: the network is opened again where it arrives."""
         return {name: value for name, value in self.__dict__.items() if name != "_network"}
+
+
+def enlarged(values: Floats, step: int) -> Floats:
+    """Return (C, step H, step W) of values (C, H, W), linear between the middles of pixels.
+
+    Example:
+        >>> enlarged(np.array([[[0.0, 1.0]]], np.float32), 2)[0, 0].tolist()
+        [0.0, 0.25, 0.75, 1.0]
+    """
+    if step == 1:
+        return values
+    for axis in (1, 2):
+        last = values.shape[axis] - 1
+        at = np.clip((np.arange((last + 1) * step) + 0.5) / step - 0.5, 0, last)
+        low = at.astype(np.intp)
+        shape = [1, 1, 1]
+        shape[axis] = -1
+        share = (at - low).astype(np.float32).reshape(shape)
+        ends = (values.take(np.minimum(low + more, last), axis) for more in (0, 1))
+        first, second = ends
+        values = first * (1 - share) + second * share
+    return values
 
 
 def bands_in(scene: Scene, wanted: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from geodecloud.geo.masks import Flags
 from geodecloud.geo.scene import Scene, shape_of
+from geodecloud.geo.sensors import DISPLAY_REFLECTANCE
 from geodecloud.geo.tiling import Window
 from geodecloud.progress import Listener, Progress, silent
 
@@ -19,8 +20,6 @@ Sample = tuple[Floats, Flags]
 """Values (C, H, W) in the sensor's unit, and where (H, W) they are valid."""
 
 SAMPLE_PX, SAMPLES_A_SIDE, WHOLE_PX = 1024, 3, 1280
-DISPLAY_REFLECTANCE = 0.3558
-"""What 255 stands for in a true-colour image of Sentinel-2 (ESA, L2A product definition)."""
 DISPLAY_GREEN = 0.12
 """Half of the coloured ground is darker than this in green, unless a picture was brightened."""
 

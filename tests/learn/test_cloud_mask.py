@@ -16,7 +16,7 @@ from geodecloud.geo.classing import write_classes
 from geodecloud.geo.scene import ArrayScene, ArraySink
 from geodecloud.geo.sensors import SENSORS
 from geodecloud.learn.classification import Classification
-from geodecloud.learn.cloud_mask import CloudMask
+from geodecloud.learn.cloud_mask import CloudMask, as_pictures
 from geodecloud.learn.cutting import CLEAR, SHADOW, THICK, THIN
 from geodecloud.learn.data import ChipData
 from geodecloud.learn.generators import FoldedUNet
@@ -132,6 +132,19 @@ def test_either_kind_of_cloud_speaks_for_both() -> None:
     scores = network(torch.zeros(1, 4, 2, 2), torch.zeros(1))
     assert (network.logits(torch.zeros(1, 4, 2, 2), torch.zeros(1)).argmax(1) == CLEAR).all()
     assert (scores.argmax(1) == THIN).all()
+
+
+def test_a_picture_has_steps_and_an_end_and_no_level() -> None:
+    pixels = torch.rand(40, 3, 8, 8)
+    level = torch.ones(40)
+    assert as_pictures(pixels, level, 0.0)[0] is pixels
+    shown, levels = as_pictures(pixels, level, 0.5)
+    is_picture = levels == 0
+    assert 5 < is_picture.sum() < 35
+    assert torch.equal(shown[~is_picture], pixels[~is_picture])
+    assert shown[is_picture].max() <= 0.36
+    steps = [len(chip.unique()) for chip in shown[is_picture]]
+    assert max(steps) <= 256
 
 
 def test_folding_pixels_loses_none() -> None:

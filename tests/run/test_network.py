@@ -16,10 +16,10 @@ from geodecloud.errors import BandError, GridError, ModelError
 from geodecloud.geo.classing import write_classes
 from geodecloud.geo.masks import CLEAR, CLOUD, NODATA, SHADOW, THIN
 from geodecloud.geo.scene import ArrayScene, ArraySink
-from geodecloud.geo.sensors import Band, Sensor
+from geodecloud.geo.sensors import DISPLAY_REFLECTANCE, SENSORS, Band, Sensor
 from geodecloud.run import detectors, network
 from geodecloud.run.blocks import in_blocks
-from geodecloud.run.network import NetworkDetector, is_model
+from geodecloud.run.network import NetworkDetector, enlarged, is_model
 from geodecloud.run.package import CARD
 from tests.run.test_package import WAY, write_package
 
@@ -122,6 +122,45 @@ def test_a_scene_of_other_bands_or_pixels_is_refused(tmp_path) -> None:
         detector.prepare(scene_of(blue, nir, coarse))
     with pytest.raises(BandError, match="B08"):
         detector.prepare(scene_of(blue, nir).select(["B02"]))
+
+
+def test_larger_pixels_are_shown_enlarged_and_windows_agree(tmp_path, monkeypatch) -> None:
+    blue, nir, truth = (plane.repeat(4, 0).repeat(4, 1)[:90, :77] for plane in field((24, 24)))
+    twenty = GeoBox((90, 77), Affine(20, 0, 600_000, 0, -20, 5_000_000), "EPSG:32632")
+    scene = scene_of(blue, nir, twenty)
+    detector = NetworkDetector.open(package(tmp_path / "sky", resolution_m=10)).prepare(scene)
+    assert (detector.step_px, detector.stride_px, detector.margin_px) == (2, 1, 1)
+    assert detector.prepare(scene) == detector
+    found = []
+    for tile_px in (7, 1536):
+        monkeypatch.setattr("geodecloud.geo.classing.DETECTION_TILE_PX", tile_px)
+        with ArraySink(1, truth.shape, np.uint8) as sink:
+            write_classes(scene, detector, sink)
+        found.append(sink.dn[0])
+    assert np.array_equal(*found)
+    inside = np.zeros(truth.shape, bool)
+    inside[:, :] = (np.arange(90) % 4 % 3 > 0)[:, None] & (np.arange(77) % 4 % 3 > 0)
+    assert np.array_equal(found[0][inside], truth[inside])
+
+
+def test_enlarging_adds_nothing_and_keeps_means() -> None:
+    values = np.random.default_rng(0).random((2, 5, 4)).astype(np.float32)
+    for step in (1, 2, 3):
+        large = enlarged(values, step)
+        assert large.shape == (2, 5 * step, 4 * step)
+        assert values.min() <= large.min() <= large.max() <= values.max()
+    assert np.allclose(enlarged(np.full((1, 3, 3), 0.3, np.float32), 3), 0.3)
+
+
+def test_a_picture_serves_a_network_of_blue_green_and_red(tmp_path) -> None:
+    detector = NetworkDetector.open(package(tmp_path / "sky"))
+    colours = replace(detector, bands=("B02", "B04"))
+    dn = np.full((3, 64, 64), 200, np.uint8)
+    dn[::2, 20:] = 20  # green land beside a cloud: green is not what the network sees, yet counts
+    dn[1, 20:] = 80
+    prepared = colours.prepare(ArrayScene(dn, SENSORS["rgb"]))
+    assert prepared.bands == ("blue", "red")
+    assert prepared.gain == pytest.approx(DISPLAY_REFLECTANCE)
 
 
 def test_a_shipped_network_serves_auto_where_it_suits(tmp_path, monkeypatch) -> None:
