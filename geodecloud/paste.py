@@ -44,6 +44,10 @@ PROVENANCE_COLOURS = MappingProxyType(
 """Red, green, blue, opacity: apart for those who see red and green alike, rare on the ground."""
 
 
+SPREAD_NODATA = 65535
+"""Stands where there is no measurement, and hence nothing to be uncertain of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Records:
     """What is written of each pixel beside its values.
@@ -60,7 +64,7 @@ class Records:
 
 def uncertainty_sensor(names: Sequence[str], unit: str) -> Sensor:
     """Return what stored uncertainties of these bands mean: steps of 1e-4 in their unit."""
-    bands = (Band(name, scale=1e-4, nodata=65535, dtype="uint16") for name in names)
+    bands = (Band(name, scale=1e-4, nodata=SPREAD_NODATA, dtype="uint16") for name in names)
     return Sensor("uncertainty", tuple(bands), unit=unit)
 
 
@@ -139,7 +143,9 @@ class Page:
         if self.records.uncertainty is not None:
             spread = generated[len(self.channels) :] * (0 if weight is None else weight)
             stored = self.spreads.to_dn(np.where(drawn, spread, np.float32(0)))
-            self.records.uncertainty.write(strip.window, stored, valid[self.channels])
+            known = valid[self.channels]
+            stored[~known] = SPREAD_NODATA
+            self.records.uncertainty.write(strip.window, stored, known)
 
     def _paste(
         self, channel: int, dn: Array, valid: Flags, drawn: Flags, weight: Floats, values: Floats
