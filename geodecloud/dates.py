@@ -54,7 +54,7 @@ def references_for(
                     f"the scene holds {scene.sensor.unit}",
                     "choose another date of the same product",
                 )
-            _check_bands(source, other, scene)
+            _check_bands(name, other, scene)
             laid = WarpedScene(other.select(scene.sensor.band_names), scene.geobox)
             classes, counts = stack.enter_context(masked(other, MaskOptions(), on_progress))
             cloudy = WarpedScene(classes, scene.geobox, "nearest")
@@ -66,11 +66,11 @@ def references_for(
         yield references
 
 
-def _check_bands(source: Source, other: Scene, scene: Scene) -> None:
+def _check_bands(name: object, other: Scene, scene: Scene) -> None:
     wanted, have = scene.sensor.band_names, other.sensor.band_names
-    if missing := [name for name in wanted if name not in have]:
+    if missing := [band for band in wanted if band not in have]:
         raise BandError(
-            f"reference {source} has bands {', '.join(have)}; {', '.join(missing)} not among them",
+            f"reference {name} has bands {', '.join(have)}; {', '.join(missing)} not among them",
             f"it brings those that are to be filled: {', '.join(wanted)}",
             "choose a reference with these bands, described in its file",
         )

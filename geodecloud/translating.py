@@ -24,7 +24,7 @@ from geodecloud.models import check_pixel_size, load_translator
 from geodecloud.pipeline import Aids, Road, translate_scene
 from geodecloud.progress import Listener, silent
 from geodecloud.tasks import decloud
-from geodecloud.translator import Translator
+from geodecloud.translator import Translator, wants
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -236,6 +236,9 @@ def _translate_scene(
     check_pixel_size(scene, translator)
     for text in check_radiometry(scene.select(translator.bands_in)):
         listeners.note(text)
+    for name in options.extra:
+        if not wants(translator, name):
+            listeners.note(f"{translator.name} does not look at {name}: it changes nothing")
     part = Part.of(scene, options.aoi, translator.halo_px)
     seen = part.scene.select(translator.bands_in)
     canvas = part.clipped(

@@ -116,6 +116,14 @@ def test_pictures_with_world_files_are_scenes(tmp_path):
         with open_scene(tmp_path / name) as scene:
             assert scene.sensor.unit == "display"
             assert tuple(scene.geobox.affine)[:6] == (2, 0, 1000, 0, -2, 2000)
+    # JPEG 2000 has a place of its own; where it names no coordinate system, GDAL makes one up
+    makers.write_raster(
+        tmp_path / "c.jp2", rgb, 2, driver="JP2OpenJPEG", crs=None, corner=(1000, 2000)
+    )
+    with open_scene(tmp_path / "c.jp2") as scene:
+        assert tuple(scene.geobox.affine)[:6] == (2, 0, 1000, 0, -2, 2000)
+        assert scene.geobox.crs is None
+    assert "no georeference" in run("info", tmp_path / "c.jp2")
 
 
 def test_pairs_of_a_product_and_radar_are_cut_by_the_command(tmp_path):

@@ -215,6 +215,16 @@ def test_a_further_input_is_read_beside_the_scene(scene: Path, tmp_path: Path) -
         translate(scene, tmp_path / "none.tif", model=model, device="cpu")
 
 
+def test_an_input_that_a_model_does_not_look_at_is_said(
+    scene: Path, model: Path, tmp_path: Path
+) -> None:
+    notes: list[str] = []
+    radar = tmp_path / "radar.tif"
+    write(radar, np.full((2, 96, 80), -10, np.float32), SENSORS["sentinel-1-rtc"])
+    translate(scene, tmp_path / "out.tif", model=model, extra={"sar": radar}, on_note=notes.append)
+    assert notes == ["seasons does not look at sar: it changes nothing"]
+
+
 def test_a_result_is_json(scene: Path, model: Path, tmp_path: Path) -> None:
     result = translate(scene, tmp_path / "out.tif", model=model, device="cpu")
     told = json.loads(json.dumps(result.to_json()))

@@ -162,12 +162,14 @@ def _place(geobox: GeoBox) -> dict[str, Any]:
 
 def _bounds(geobox: GeoBox) -> list[float] | None:
     """West, south, east, north; None where the CRS has no way to degrees."""
-    from rasterio.errors import RasterioError
     from rasterio.warp import transform_bounds
 
+    from geodecloud.geo.guard import FAILURES, guarded
+
     try:
-        bounds = transform_bounds(str(geobox.crs), "EPSG:4326", *geobox.extent.boundingbox.bbox)
-    except RasterioError:
+        with guarded():  # without, GDAL writes to stderr
+            bounds = transform_bounds(str(geobox.crs), "EPSG:4326", *geobox.extent.boundingbox.bbox)
+    except FAILURES:
         return None
     return [round(value, 6) for value in bounds]
 

@@ -25,6 +25,7 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--extra", multiple=True, metavar="NAME=FILE", help="A further input, such as sar=radar.tif."
 )
+@click.option("--sar", type=FILE, help="Radar (Sentinel-1 RTC): the same as --extra sar=FILE.")
 @click.option("--aoi", type=FILE, help="Polygons (GeoJSON, GeoPackage): write what is inside.")
 @click.option("--tile-size", "tile_size_px", type=int, help="Side of a tile in pixels.  [512]")
 @click.option("--batch-size", default="auto", show_default=True, help="Tiles in one request.")
@@ -59,6 +60,8 @@ def translate(reporter: Reporter, /, source: tuple[Path, ...], out: Path, **opti
     chosen = {name: value for name, value in options.items() if value is not None}
     chosen["batch_size"] = batch_size(chosen["batch_size"])
     chosen["extra"] = dict(map(_extra, chosen["extra"]))
+    if "sar" in chosen:
+        chosen["extra"]["sar"] = chosen.pop("sar")
     if "bands" in chosen:
         chosen["bands"] = tuple(name.strip() for name in chosen["bands"].split(","))
     asked = TranslateOptions(**chosen)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import shapely
 from affine import Affine
 from odc.geo import CRS
@@ -22,6 +21,7 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from geodecloud.errors import GridError, InputError
+from geodecloud.geo.crossing import Way, way_between
 from geodecloud.geo.masks import CLASSES, CLEAR, CLOUD, NODATA, Classes
 from geodecloud.geo.scene import Scene, shape_of
 from geodecloud.geo.tiling import Window
@@ -33,9 +33,6 @@ LONGITUDE_LATITUDE = "OGC:CRS84"
 """The coordinate system of a GeoJSON file that names none (RFC 7946, section 4)."""
 
 Box = tuple[float, float, float, float]
-Transform = Callable[..., tuple[npt.NDArray[Any], npt.NDArray[Any]]]
-"""x and y in one coordinate system to x and y in another."""
-
 PARTS_OF_EDGE = 64
 """A long edge is cut into pieces of this part of the scene: straight lines bend between grids."""
 
@@ -85,8 +82,8 @@ class Polygons:
                 "polygons have coordinates on Earth",
                 "give a raster of the scene's size as mask",
             )
-        footprint = _footprint(geobox, geobox.crs.transformer_to_crs(crs))
-        to_scene = crs.transformer_to_crs(geobox.crs)
+        footprint = _footprint(geobox, way_between(geobox.crs, crs))
+        to_scene = way_between(crs, geobox.crs)
         areas = [_on_grid(feature.area, to_scene, footprint, geobox) for feature in features]
         height, width = shape_of(geobox)
         scene_area = shapely.box(0, 0, width, height)
@@ -134,7 +131,7 @@ class Polygons:
         return codes
 
 
-def _footprint(geobox: GeoBox, there: Transform) -> Box:
+def _footprint(geobox: GeoBox, there: Way) -> Box:
     """Left, bottom, right and top of a scene in a coordinate system."""
     extent = geobox.extent.geom
     edge = shapely.segmentize(extent, extent.length / (4 * PARTS_OF_EDGE))
@@ -142,13 +139,11 @@ def _footprint(geobox: GeoBox, there: Transform) -> Box:
     return left, bottom, right, top
 
 
-def _moved(area: BaseGeometry, there: Transform) -> BaseGeometry:
+def _moved(area: BaseGeometry, there: Way) -> BaseGeometry:
     return shapely.transform(area, lambda at: np.stack(there(*at.T), axis=1))
 
 
-def _on_grid(
-    area: BaseGeometry, to_scene: Transform, footprint: Box, geobox: GeoBox
-) -> BaseGeometry:
+def _on_grid(area: BaseGeometry, to_scene: Way, footprint: Box, geobox: GeoBox) -> BaseGeometry:
     """What lies on or near a scene of an area, in the scene's pixels; empty where nothing does."""
     left, bottom, right, top = footprint
     step = max(right - left, top - bottom) / PARTS_OF_EDGE

@@ -13,6 +13,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from geodecloud.errors import GridError
+from geodecloud.geo.crossing import way_between
 from geodecloud.geo.masks import pixel_size_m
 from geodecloud.geo.profile import Profile, profile_of
 from geodecloud.geo.scene import Scene, StackedScene, shape_of
@@ -230,7 +231,7 @@ class _Ground:
         self._transform: Any = None
         self._is_round = source.crs is not None and source.crs.geographic
         if target.crs is not None and source.crs is not None and target.crs != source.crs:
-            self._transform = target.crs.transformer_to_crs(source.crs)
+            self._transform = way_between(target.crs, source.crs)
 
     def at(self, rows: Doubles, cols: Doubles) -> _Places:
         """Places of the source at these rows (H) and columns (W) of the target."""
