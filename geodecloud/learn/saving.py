@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,7 @@ def save_model(
     if data is not None:
         training |= origin_of(data, next(iter(ways.values()))["bands_in"])
     fields = {
-        "name": folder.name.lower(),
+        "name": name_of(folder),
         "system": type(model).__name__,
         "task": next(iter(model.directions.values()))["task"],
         "metrics": model.metrics,
@@ -75,6 +76,17 @@ def save_model(
     }
     networks = {name: model.networks[name] for name in ways}
     return save_package(folder, networks, fields, ways, also=also, overwrite=overwrite)
+
+
+def name_of(folder: Path) -> str:
+    """Return a model's name, in letters of every system, after the folder it is saved in.
+
+    Example:
+        >>> name_of(Path("My model, été"))
+        'my-model-t'
+    """
+    name = re.sub(r"[^a-z0-9._]+", "-", folder.name.lower()).strip("-._")
+    return name[:64] or "model"
 
 
 def export_model(

@@ -17,7 +17,7 @@ from qgis.core import (
 
 READABLE = {".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg"}
 # how GDAL names the part of a Sentinel-2 product that a layer shows
-PRODUCT = re.compile(r"SENTINEL2_L\w+:(?:/vsizip/)?(?P<path>.+?\.(?:zip|SAFE)|.+/MTD_\w+\.xml)\b")
+PRODUCT = re.compile(r"SENTINEL2_L\w+:(?:/vsizip/)?(?P<path>.+?\.zip|.+/MTD_\w+\.xml)\b")
 
 
 def raster_file(layer, feedback, extent=None):
@@ -37,14 +37,14 @@ def raster_file(layer, feedback, extent=None):
             "rasters of stored numbers: export the layer as a GeoTIFF (raw data)"
         )
     whole = extent is None or extent.isNull() or extent.contains(layer.extent())
-    product = PRODUCT.match(layer.source())
+    product = product_of(layer.source())
     if product and whole:
-        return _product_folder(product["path"])
+        return product
     parts = QgsProviderRegistry.instance().decodeUri("gdal", layer.source())
     path = Path(parts.get("path") or layer.source())
     if whole and not parts.get("layerName") and path.suffix.lower() in READABLE and path.is_file():
         return str(path)
-    return _written(layer, feedback, None if whole else extent)
+    return _written(layer, path.stem, feedback, None if whole else extent)
 
 
 def polygon_file(layer, context, crs=None, ending="gpkg"):
@@ -74,14 +74,21 @@ def rectangle(extent, crs):
     return layer
 
 
-def _product_folder(path):
-    """The product whose metadata file, archive or folder GDAL named."""
-    return str(Path(path).parent) if path.endswith(".xml") else path
+def product_of(source):
+    """Return the folder or archive of the product that a source is a part of; None for others."""
+    found = PRODUCT.match(source)
+    if found is None:
+        return None
+    path = Path(found["path"])
+    return str(path.parent if path.suffix == ".xml" else path)
 
 
-def _written(layer, feedback, extent):
-    """The path of a temporary GeoTIFF with the stored numbers of a layer, in whole pixels."""
-    target = QgsProcessingUtils.generateTempFilename("part.tif" if extent else "raster.tif")
+def _written(layer, stem, feedback, extent):
+    """The path of a temporary GeoTIFF with the stored numbers of a layer, in whole pixels.
+
+    It keeps the stem of the layer's file, whose name may say what the numbers mean.
+    """
+    target = QgsProcessingUtils.generateTempFilename(f"{stem}.tif")
     feedback.pushInfo(f"{layer.name()}: written to a temporary GeoTIFF, {target}")
     dataset = gdal.Open(layer.source())
     if dataset is None:

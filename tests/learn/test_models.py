@@ -147,6 +147,11 @@ def test_a_folder_that_exists_is_not_overwritten_unasked(data, package_folder: P
         small_model(data).save(package_folder, compute_metrics=False)
 
 
+def test_a_folder_of_any_name_holds_a_model(data, tmp_path: Path) -> None:
+    folder = small_model(data).save(tmp_path / "Modèle de l'été", compute_metrics=False)
+    assert open_package(folder).card.name == "mod-le-de-l-t"
+
+
 def test_overwrite_replaces_a_model_and_no_other_folder(data, tmp_path: Path) -> None:
     photographs = tmp_path / "photographs"
     photographs.mkdir()
