@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from geodecloud.errors import DataError, OptionError
+from geodecloud.geo.profile import profile_of
+from geodecloud.geo.raster import RasterSink
+from geodecloud.geo.scene import Scene, shape_of
 from geodecloud.geo.survey import Reading
+from geodecloud.geo.tiling import Window
 from geodecloud.packing import CHIP_LIMIT_PX, Packing, pack_roots
 from geodecloud.progress import Listener, silent
 
 if TYPE_CHECKING:
+    from xarray import DataArray, Dataset
+
     from geodecloud.learn.data import ChipData, Transform
 
 Source = str | os.PathLike[str]
+Pixels: TypeAlias = "Scene | DataArray | Dataset"
+"""What is in memory, or computed by Dask: an open scene, or what ``da.geodecloud`` takes."""
+
+WRITTEN_ROWS = 512
 
 
 def prepare_data(  # noqa: PLR0913 - the face of arcgis.learn keeps its own signature
-    path: Source | Sequence[Source],
+    path: Source | Pixels | Sequence[Source | Pixels],
     class_mapping: Mapping[Any, Any] | None = None,
     chip_size: int = 64,
     val_split_pct: float = 0.1,
@@ -46,7 +57,7 @@ def prepare_data(  # noqa: PLR0913 - the face of arcgis.learn keeps its own sign
 
     Args:
         path: a folder in one of ``LAYOUTS``, packed chips, one scene, or a list of these folders
-            or scenes.
+            or scenes. A scene may be a DataArray or Dataset of xarray: each date of it is one.
         class_mapping: not used: models here have no classes.
         chip_size: side of the training chips.
         val_split_pct: part held out, by block of the map, or by file where there is no map.
@@ -82,15 +93,15 @@ def prepare_data(  # noqa: PLR0913 - the face of arcgis.learn keeps its own sign
         raise OptionError(f"batch_size is {batch_size}", "a batch has 2 chips or more", "try 64")
     size_px = _square(resize_to)
     dataset_type = _asked_type(dataset_type)
-    roots = _roots(path)
-    packed_path = roots[0]
-    if packed_path.suffix != ".safetensors":
-        folder = Path(working_dir) if working_dir else Path(tempfile.mkdtemp(prefix="geodecloud-"))
-        folder.mkdir(parents=True, exist_ok=True)
-        packed_path = folder / "chips.safetensors"
-        work = Packing(dataset_type, options.reading, size_px, is_resized=size_px is not None)
-        meant = pack_roots(roots, packed_path, work, splits, listener)
-        dataset_type = dataset_type or meant
+    with _on_disk(path, options.reading) as roots:
+        packed_path = roots[0]
+        if packed_path.suffix != ".safetensors":
+            folder = Path(working_dir or tempfile.mkdtemp(prefix="geodecloud-"))
+            folder.mkdir(parents=True, exist_ok=True)
+            packed_path = folder / "chips.safetensors"
+            work = Packing(dataset_type, options.reading, size_px, is_resized=size_px is not None)
+            meant = pack_roots(roots, packed_path, work, splits, listener)
+            dataset_type = dataset_type or meant
     packed = PackedChips(packed_path)
     train, valid = split(packed, val_split_pct=val_split_pct, fold=fold, seed=seed)
     chip_size = min(chip_size, packed.size_px)
@@ -134,6 +145,44 @@ def pack_folder(
     work = Packing(_asked_type(dataset_type), Reading(bands), size_px)
     pack_roots(_roots(path), Path(out), work, splits, listener)
     return len(PackedChips(out))
+
+
+@contextmanager
+def _on_disk(
+    path: Source | Pixels | Sequence[Source | Pixels], reading: Reading
+) -> Iterator[list[Path]]:
+    """The files and folders; what is none is written down, strip by strip, for as long."""
+    entries: Sequence[Any] = [path]
+    if isinstance(path, Sequence) and not isinstance(path, str):
+        entries = path
+    with tempfile.TemporaryDirectory(prefix="geodecloud-") as folder:
+        sources: list[Source] = []
+        for entry in entries:
+            if isinstance(entry, str | os.PathLike):
+                sources.append(entry)
+                continue
+            for scene in _scenes_of(entry, reading):
+                sources.append(Path(folder) / f"array-{len(sources)}.tif")
+                _write(scene, sources[-1])
+        yield _roots(sources)
+
+
+def _scenes_of(pixels: Any, reading: Reading) -> list[Scene]:
+    from xarray import DataArray, Dataset
+
+    if not isinstance(pixels, DataArray | Dataset):
+        return [pixels]
+    from geodecloud.accessor import GeodecloudAccessor  # brings much that folders do not need
+
+    return GeodecloudAccessor(pixels).scenes(scale=reading.scale, offset=reading.offset)
+
+
+def _write(scene: Scene, path: Source) -> None:
+    height, width = shape_of(scene.geobox)
+    with RasterSink(path, scene.geobox, profile_of(scene), cog=False) as sink:
+        for row in range(0, height, WRITTEN_ROWS):
+            window = Window(row, 0, min(WRITTEN_ROWS, height - row), width)
+            sink.write(window, *scene.read(window))
 
 
 def _roots(path: Source | Sequence[Source]) -> list[Path]:

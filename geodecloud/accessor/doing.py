@@ -1,0 +1,152 @@
+"""Work on a labelled array: at once where it is in memory, by and by where it is lazy."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from xarray import DataArray
+
+from geodecloud.accessor.grid import OFF_PX
+from geodecloud.accessor.labelled import Labelled, LabelledScene
+from geodecloud.errors import GridError
+from geodecloud.geo.scene import Array, Scene, shape_of
+from geodecloud.in_strips import find_classes
+from geodecloud.masking import MaskOptions
+from geodecloud.strips import Strip, Work
+
+
+class Made(NamedTuple):
+    """What was made at one place: an array (C, H, W) of each raster, and (H, W) about them."""
+
+    arrays: list[Any]
+    about: Any
+
+
+class _Doing:
+    """A work on one scene: what each task of a graph is, and what is called at once without."""
+
+    def __init__(self, work: Work, scene: LabelledScene, *, is_kept: bool, least_px: int) -> None:
+        self.work, self.scene = work, scene
+        self.is_kept = is_kept  # the result is the rasters' own bands
+        self.strips = work.strips(least_px)
+
+    def prepare(self, mask: Array | None) -> Any:
+        try:
+            return self.work.prepare(self.scene, _warn, mask)
+        finally:
+            self.scene.forget()
+
+    def make(self, number: int, prepared: Any) -> tuple[Array, ...]:
+        strip = self.strips[number]
+        scene = self.scene.held(strip.read)
+        done = self.work.do(scene, strip, prepared)
+        if not self.is_kept:
+            return done.dn, done.about
+        return *scene.select(self.work.bands).restored(done.dn, strip.keep), done.about
+
+    def shapes(self, strip: Strip) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
+        """Shape and dtype of what ``make`` gives."""
+        size = strip.keep.shape
+        about = (size, np.dtype(np.uint8))
+        if not self.is_kept:
+            bands = self.work.target(self.scene).sensor.bands
+            dtype = np.result_type(*(np.dtype(band.dtype) for band in bands))
+            return [((len(bands), *size), dtype), about]
+        owners = [owner for owner, _ in self.scene.select(self.work.bands).channels]
+        sources = enumerate(pixels for pixels, _ in self.scene.pixels)
+        return [((owners.count(i), *size), source.dtype) for i, source in sources] + [about]
+
+
+def do(
+    labelled: Labelled,
+    work_of: Callable[[Scene, int], Work],
+    *,
+    is_kept: bool = True,
+    mask: DataArray | None = None,
+) -> list[Made]:
+    """Return what a work makes of each scene.
+
+    Args:
+        labelled: the scenes.
+        work_of: gives the work for a scene and its number.
+        is_kept: the result holds the bands that are there; else those of the work's target.
+        mask: of all scenes, or of each.
+    """
+    made = []
+    is_lazy = labelled.is_lazy or (mask is not None and mask.chunks is not None)
+    for number, at in enumerate(labelled.places):
+        scene = labelled.scene(at)
+        least_px = labelled.rows_px
+        doing = _Doing(work_of(scene, number), scene, is_kept=is_kept, least_px=least_px)
+        drawn = None if mask is None else _mask_at(mask, labelled, at)
+        if is_lazy:
+            from geodecloud.accessor import lazily
+
+            shapes = [doing.shapes(strip) for strip in doing.strips]
+            arrays = lazily.strips(doing.prepare, doing.make, drawn, shapes)
+        else:
+            prepared = doing.prepare(drawn)
+            parts = [doing.make(i, prepared) for i in range(len(doing.strips))]
+            arrays = [np.concatenate(rows, axis=-2) for rows in zip(*parts, strict=True)]
+        made.append(Made(arrays[:-1], arrays[-1]))
+    return made
+
+
+def classes_of(labelled: Labelled, options: MaskOptions) -> list[Any]:
+    """Return the classes (H, W) of the pixels of each scene."""
+    shape = shape_of(labelled.geobox)
+    found = []
+    for at in labelled.places:
+        seeking = _Seeking(labelled.scene(at), options)
+        if labelled.is_lazy:
+            from geodecloud.accessor import lazily
+
+            found.append(lazily.whole(seeking.classes, shape, np.dtype(np.uint8)))
+        else:
+            found.append(seeking.classes())
+    return found
+
+
+class _Seeking:
+    """The search for clouds in one scene."""
+
+    def __init__(self, scene: LabelledScene, options: MaskOptions) -> None:
+        self.scene, self.options = scene, options
+
+    def classes(self) -> Array:
+        try:
+            return find_classes(self.scene, self.options)
+        finally:
+            self.scene.forget()
+
+
+def _mask_at(mask: DataArray, labelled: Labelled, at: Mapping[Hashable, int]) -> Any:
+    """The mask (H, W) of one scene."""
+    dims = labelled.dims
+    here = mask.isel({dim: index for dim, index in at.items() if dim in mask.dims})
+    array = labelled.rasters[0].array
+    if set(here.dims) != {dims.y, dims.x} or any(
+        mask.sizes[dim] != array.sizes[dim] for dim in mask.dims
+    ):
+        raise GridError(
+            f"a mask of {dict(mask.sizes)}",
+            f"the array has {dict(array.sizes)}",
+            "a mask has its rows and columns, and time where it differs from date to date",
+        )
+    for dim in (dims.y, dims.x):
+        if dim in mask.coords and dim in array.coords:
+            own, other = array[dim].values, mask[dim].values
+            if np.abs(own - other).max() > OFF_PX * abs(own[-1] - own[0]) / max(len(own) - 1, 1):
+                raise GridError(
+                    f"a mask whose {dim} runs from {other[0]:g} to {other[-1]:g}",
+                    f"that of the array runs from {own[0]:g} to {own[-1]:g}",
+                    "reproject the mask to the grid of the array",
+                )
+    return here.transpose(dims.y, dims.x).data
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, UserWarning, stacklevel=2)

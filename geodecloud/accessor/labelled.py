@@ -1,0 +1,363 @@
+"""Labelled: an array or a dataset taken apart into scenes, and put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+from xarray import DataArray, Dataset
+
+from geodecloud.accessor.grid import Dims, geobox_of, is_raster
+from geodecloud.accessor.meaning import SCALED, Meaning, Packing
+from geodecloud.errors import GridError, InputError
+from geodecloud.geo.profile import Profile
+from geodecloud.geo.radiometry import Overrides, sensor_of
+from geodecloud.geo.scene import Array, shape_of
+from geodecloud.geo.sensors import Sensor
+from geodecloud.geo.tiling import Window
+from geodecloud.translator import Flags
+
+STORAGE = ("chunks", "preferred_chunks", "chunksizes", "shards", "source", "original_shape")
+"""What an encoding says of the file that an array came from, rather than of its numbers."""
+
+BY_BAND = ("long_name", "scales", "offsets", "nodatavals", "units", "scale_factor", "add_offset")
+"""Attributes with an entry for each band."""
+
+
+class Pixels(Protocol):
+    """The pixels of one raster: (C, H, W) in the array's own dtype."""
+
+    dtype: np.dtype[Any]
+
+    def read(self, channels: Sequence[int], window: Window) -> Array:
+        """Return these bands of a window."""
+        ...
+
+    def held(self, window: Window) -> Pixels:
+        """Return the rows of a window, in memory."""
+        ...
+
+    def forget(self) -> None:
+        """Let go of what was read and kept for the next window."""
+        ...
+
+
+class InMemory:
+    """Pixels in memory: all rows of a raster, or some.
+
+    Args:
+        array: (C, H, W).
+        first_row: the row of the raster that it begins at.
+    """
+
+    def __init__(self, array: Array, first_row: int = 0) -> None:
+        """Hold the array."""
+        self._array, self._first_row, self.dtype = array, first_row, array.dtype
+
+    def read(self, channels: Sequence[int], window: Window) -> Array:
+        """Return these bands of a window, (C, H, W)."""
+        rows, cols = window.slices
+        rows = slice(rows.start - self._first_row, rows.stop - self._first_row)
+        return self._array[list(channels), rows, cols]
+
+    def held(self, window: Window) -> InMemory:
+        """Return itself: it is in memory."""
+        return self
+
+    def forget(self) -> None:
+        """Keep what is held: it is the caller's."""
+
+
+class Raster(NamedTuple):
+    """An array with rows and columns, and what it says of itself."""
+
+    array: DataArray
+    dims: Dims
+    meaning: Meaning
+
+    def pixels(self, at: Mapping[Hashable, int]) -> Any:
+        """The array (C, H, W) at a place along the other dimensions; lazy where it is lazy."""
+        dims = self.dims
+        here = self.array.variable.isel(at)
+        if dims.band is None:
+            return here.transpose(dims.y, dims.x).data[None]
+        return here.transpose(dims.band, dims.y, dims.x).data
+
+
+class LabelledScene:
+    """A scene whose pixels are those of rasters, band upon band, in their common stored dtype.
+
+    Args:
+        geobox: where the pixels lie.
+        sensor: the bands.
+        profile: how they would be stored in a file.
+        pixels: those of the rasters, and how each is packed.
+        channels: of each band, its raster and its channel there.
+    """
+
+    def __init__(
+        self,
+        geobox: GeoBox,
+        sensor: Sensor,
+        profile: Profile,
+        pixels: Sequence[tuple[Pixels, Packing | None]],
+        channels: Sequence[tuple[int, int]],
+    ) -> None:
+        """Hold the pixels; none is read."""
+        self.geobox, self.sensor, self.profile = geobox, sensor, profile
+        self.pixels, self.channels = pixels, channels
+
+    def read(self, window: Window) -> tuple[Array, Flags]:
+        """Return stored numbers and validity of a window, each (C, H, W)."""
+        dn = np.empty((len(self.channels), *window.shape), self.profile.dtype)
+        is_number = np.ones(dn.shape, bool)
+        for raster, (pixels, packing) in enumerate(self.pixels):
+            mine = [i for i, (owner, _) in enumerate(self.channels) if owner == raster]
+            if not mine:
+                continue
+            values = pixels.read([self.channels[i][1] for i in mine], window)
+            if packing is not None:
+                is_number[mine] = np.isfinite(values)
+            dn[mine] = values if packing is None else packing.stored(values)
+        return dn, self.sensor.is_valid(dn) & is_number
+
+    def select(self, names: Sequence[str]) -> LabelledScene:
+        """Return the scene with these bands alone, in the order asked."""
+        index = self.sensor.index(names)
+        return LabelledScene(
+            self.geobox,
+            self.sensor.select(names),
+            self.profile.select(index),
+            self.pixels,
+            [self.channels[i] for i in index],
+        )
+
+    def held(self, window: Window) -> LabelledScene:
+        """Return the scene with the rows of a window in memory, and no others to read."""
+        pixels = [(source.held(window), packing) for source, packing in self.pixels]
+        return LabelledScene(self.geobox, self.sensor, self.profile, pixels, self.channels)
+
+    def forget(self) -> None:
+        """Let go of what was read."""
+        for pixels, _ in self.pixels:
+            pixels.forget()
+
+    def restored(self, dn: Array, window: Window) -> list[Array]:
+        """Return stored numbers (C, H, W) of a window as the rasters have them, one array each.
+
+        What is unchanged is the raster's own value, bit for bit.
+        """
+        before, _ = self.read(window)
+        arrays = []
+        for raster, (pixels, packing) in enumerate(self.pixels):
+            mine = [i for i, (owner, _) in enumerate(self.channels) if owner == raster]
+            values = dn[mine].astype(pixels.dtype)
+            if packing is not None:
+                own = pixels.read([self.channels[i][1] for i in mine], window)
+                values = packing.values(dn[mine], pixels.dtype)
+                values = np.where(dn[mine] == before[mine], own, values)
+            arrays.append(values)
+        return arrays
+
+
+class Labelled:
+    """A data array, or a dataset, taken apart.
+
+    Every dimension beside bands, rows and columns is walked: each place along it is a scene.
+
+    Args:
+        labelled: with rows and columns; the bands of a dataset are its variables.
+        told: what the caller says of the numbers.
+
+    Raises:
+        InputError: there are no rows and columns, or no coordinate system.
+        BandError: names do not fit the number of bands.
+        RadiometryError: it cannot be told whether a scale was applied.
+    """
+
+    def __init__(self, labelled: DataArray | Dataset, told: Overrides) -> None:
+        """Look at all but the pixels."""
+        self.labelled, self.is_dataset = labelled, isinstance(labelled, Dataset)
+        beside = labelled if isinstance(labelled, Dataset) else None
+        arrays = [labelled] if isinstance(labelled, DataArray) else _rasters_of(labelled)
+        is_told = told.scale is not None or told.offset is not None or told.sensor is not None
+        self.rasters = []
+        for array in arrays:
+            dims = Dims.of(array)
+            self.rasters.append(Raster(array, dims, Meaning.of(array, dims, is_told=is_told)))
+        first = self.rasters[0]
+        self.dims = first.dims
+        self.geobox = geobox_of(first.array, first.dims, beside)
+        self.sensor, self.profile = self._meaning(told)
+
+    def _meaning(self, told: Overrides) -> tuple[Sensor, Profile]:
+        """What the numbers mean, as if all of them were in one file."""
+        meanings = [raster.meaning for raster in self.rasters]
+        n_bands = [len(meaning.names) for meaning in meanings]
+        said = [text for meaning in meanings for text in meaning.names]
+        array = self.rasters[0].array
+        attrs = {**self.labelled.attrs, **(array.attrs if len(meanings) == 1 else {})}
+        profile = Profile(
+            dtype=np.result_type(*(meaning.dtype for meaning in meanings)).name,
+            nodata=tuple(value for meaning in meanings for value in meaning.nodata),
+            descriptions=tuple(text or None for text in said),
+            scales=tuple(value for meaning in meanings for value in meaning.scales),
+            offsets=tuple(value for meaning in meanings for value in meaning.offsets),
+            units=(None,) * len(said),
+            colorinterp=("undefined",) * len(said),
+            tags={
+                str(key): str(value)
+                for key, value in attrs.items()
+                if isinstance(value, str | int | float) and key not in SCALED
+            },
+        )
+        told.check([Path("the array")], n_bands)
+        sensor = sensor_of(profile, str(array.name or ""), shape_of(self.geobox), told)
+        # where nothing stands for no measurement, a file would need a mask
+        holes = any(raster.meaning.packing for raster in self.rasters)
+        is_masked = holes and any(band.nodata is None for band in sensor.bands)
+        return sensor, replace(profile.declaring(sensor), is_masked=is_masked)
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether pixels are computed by Dask."""
+        return any(raster.array.chunks is not None for raster in self.rasters)
+
+    @property
+    def rows_px(self) -> int:
+        """Height of the tallest chunk; 0 where all is in memory."""
+        chunked = (raster.array.chunksizes.get(raster.dims.y, ()) for raster in self.rasters)
+        return max((max(sizes) for sizes in chunked if sizes), default=0)
+
+    @property
+    def channels(self) -> list[tuple[int, int]]:
+        """Of each band, its raster and its channel there."""
+        return [
+            (number, channel)
+            for number, raster in enumerate(self.rasters)
+            for channel in range(len(raster.meaning.names))
+        ]
+
+    @property
+    def places(self) -> list[dict[Hashable, int]]:
+        """Where scenes lie along all other dimensions, in order."""
+        others = self.dims.others
+        sizes = self.rasters[0].array.sizes
+        indexes = product(*(range(sizes[dim]) for dim in others))
+        return [dict(zip(others, index, strict=True)) for index in indexes]
+
+    def scene(self, at: Mapping[Hashable, int]) -> LabelledScene:
+        """Return the scene at a place; no pixel is read."""
+        pixels = [
+            (_pixels_of(raster.pixels(at)), raster.meaning.packing) for raster in self.rasters
+        ]
+        return LabelledScene(self.geobox, self.sensor, self.profile, pixels, self.channels)
+
+    def stacked(self, arrays: Sequence[Any]) -> Any:
+        """Return arrays (..., H, W), one for each place, as one (others, ..., H, W)."""
+        sizes = self.rasters[0].array.sizes
+        others = tuple(sizes[dim] for dim in self.dims.others)
+        if isinstance(arrays[0], np.ndarray):
+            together: Any = np.stack(arrays)
+        else:
+            from geodecloud.accessor.lazily import da
+
+            together = da.stack(arrays)
+        return together.reshape(*others, *arrays[0].shape)
+
+    def together(
+        self, bands: Sequence[str], made: Sequence[Sequence[Any]], attrs: Mapping[str, Any]
+    ) -> DataArray | Dataset:
+        """Return the bands with new pixels, and everything else as it is.
+
+        Args:
+            bands: which ones, in the order of the scene.
+            made: of each place, the pixels (C, H, W) of each raster.
+            attrs: are added.
+        """
+        wanted = set(self.sensor.index(bands))
+        first = 0
+        results: dict[Hashable, DataArray] = {}
+        for number, raster in enumerate(self.rasters):
+            n_bands = len(raster.meaning.names)
+            kept = [i for i in range(n_bands) if first + i in wanted]
+            first += n_bands
+            if kept:
+                data = self.stacked([arrays[number] for arrays in made])
+                results[raster.array.name] = _renewed(raster, kept, data, attrs)
+        if isinstance(self.labelled, DataArray):
+            return next(iter(results.values()))
+        gone = [r.array.name for r in self.rasters if r.array.name not in results]
+        return self.labelled.drop_vars(gone).assign(results)
+
+    def layer(self, name: str, data: Any, attrs: Mapping[str, Any]) -> DataArray:
+        """Return one value a pixel (others, H, W) with the coordinates of its rows and columns."""
+        dims = (*self.dims.others, self.dims.y, self.dims.x)
+        return DataArray(data, self._coords(dims), dims, name, dict(attrs))
+
+    def drawn(self, target: Sensor, data: Any, attrs: Mapping[str, Any]) -> DataArray:
+        """Return pixels (others, C, H, W) of other bands on the same grid."""
+        band = self.dims.band or "band"
+        dims = (*self.dims.others, band, self.dims.y, self.dims.x)
+        coords = {**self._coords(dims), band: list(target.band_names)}
+        name = None if self.is_dataset else self.rasters[0].array.name
+        return DataArray(data, coords, dims, name, dict(attrs))
+
+    def _coords(self, dims: Sequence[Hashable]) -> dict[Hashable, Any]:
+        left = set(dims) - {self.dims.band}
+        coords = self.rasters[0].array.coords
+        return {name: coord for name, coord in coords.items() if set(coord.dims) <= left}
+
+
+def _rasters_of(dataset: Dataset) -> list[DataArray]:
+    """The variables that are bands: those with rows and columns, and all other dimensions."""
+    arrays = [array for array in dataset.data_vars.values() if is_raster(array)]
+    if not arrays:
+        raise InputError(
+            f"a dataset with the dimensions {', '.join(map(str, dataset.dims))}",
+            "bands are variables with rows and columns",
+            "pass the dataset of bands",
+        )
+    others = [Dims.of(array).others for array in arrays]
+    most = max(others, key=len)
+    if any(set(mine) == set(most) and mine != most for mine in others):
+        raise GridError(
+            f"variables with the dimensions {most} in several orders",
+            "all bands have them in one order",
+            "transpose the dataset",
+        )
+    return [array for array, mine in zip(arrays, others, strict=True) if mine == most]
+
+
+def _pixels_of(data: Any) -> Pixels:
+    if isinstance(data, np.ndarray):
+        return InMemory(data)
+    from geodecloud.accessor.lazily import Chunks
+
+    lazy: Pixels = Chunks(data)
+    return lazy
+
+
+def _renewed(raster: Raster, kept: Sequence[int], data: Any, attrs: Mapping[str, Any]) -> DataArray:
+    """The raster's bands with other pixels (others, C, H, W)."""
+    dims, array = raster.dims, raster.array
+    n_bands = len(raster.meaning.names)
+    if dims.band is None:
+        order = [*dims.others, dims.y, dims.x]
+        data = data[..., 0, :, :]
+    else:
+        order = [*dims.others, dims.band, dims.y, dims.x]
+        array = array.isel({dims.band: list(kept)})
+    renewed = array.copy(data=data.transpose([order.index(dim) for dim in array.dims]))
+    renewed.attrs.update(attrs)
+    for name in BY_BAND:
+        entries = renewed.attrs.get(name)
+        if isinstance(entries, tuple | list) and len(entries) == n_bands:
+            renewed.attrs[name] = type(entries)(entries[i] for i in kept)
+    renewed.encoding = {key: value for key, value in array.encoding.items() if key not in STORAGE}
+    return renewed
