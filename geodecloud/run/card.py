@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from geodecloud.run.package import Direction, ModelCard
+from geodecloud.run.package import UNCERTAINTY, Direction, ModelCard
 
 FIGURES = {"psnr": "PSNR, dB", "ssim": "SSIM", "mae": "MAE", "sam": "SAM, degrees"}
 """Figures with a table of their own; ``<figure>_<method>`` is that of a naive answer."""
@@ -53,6 +53,7 @@ def describe(card: ModelCard) -> str:
         f"# {card.name}": (card.summary, *_task(card)),
         "## Bands and pixels": _ways(card),
         "## Figures": _figures(card),
+        "## Uncertainty": _uncertainty(card.metrics.get(UNCERTAINTY)),
         "## Data": _data(card.training, card.attribution),
         "## Limits": _limits(card),
         "## How to use": _use(card),
@@ -91,7 +92,8 @@ def _way(way: Direction) -> tuple[str, ...]:
 
 
 def _figures(card: ModelCard) -> Iterator[str]:
-    rows = dict(_rows(card.metrics))
+    measured = {name: found for name, found in card.metrics.items() if name != UNCERTAINTY}
+    rows = dict(_rows(measured))
     if not rows:
         yield "None were computed when the model was saved."
         return
@@ -105,6 +107,21 @@ def _figures(card: ModelCard) -> Iterator[str]:
             shown |= set(keys)
     if rest := [key for key in _keys(rows) if key not in shown]:
         yield _grid(rows, ("figure", *(key.replace("_", " ") for key in rest)), rest)
+
+
+def _uncertainty(figures: object) -> Iterator[str]:
+    if not isinstance(figures, Mapping):
+        return
+    yield (
+        "`--uncertainty` writes one standard deviation of the error that is to be expected. On "
+        f"{figures['n_places']:.0f} held-out places, each calibrated by the others, "
+        f"{figures['within_1_sigma']:.1%} of errors lie within one and "
+        f"{figures['within_2_sigma']:.1%} within two of them (68.3 % and 95.4 % of a normal law). "
+        f"Errors are {figures['rms_of_error_over_sigma']:.2f} times as large as expected in the "
+        f"mean; by how sure it is, {figures['calibration_error']:.0%} off in the mean over ten "
+        "bins. In the surest half of the pixels they are "
+        f"{figures['surest_half']:.2f} times as large as in the other."
+    )
 
 
 def _rows(metrics: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, dict[str, float]]]:
