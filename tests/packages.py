@@ -64,11 +64,16 @@ def direction(
 
 
 def mixing_package(
-    folder: Path, ways: Sequence[Mapping[str, Any]], matrices: Mapping[str, Matrix], **card: Any
+    folder: Path,
+    ways: Sequence[Mapping[str, Any]],
+    matrices: Mapping[str, Matrix],
+    *,
+    weights: bytes = b"weights",
+    **card: Any,
 ) -> Path:
     """A package whose directions multiply bands by matrices."""
     folder.mkdir(parents=True)
-    files = {WEIGHTS: b"weights"}
+    files = {WEIGHTS: weights}
     for way in ways:
         files[way["graph"]] = mixing_graph(matrices[way["name"]], way["inputs"])
     for name, content in files.items():

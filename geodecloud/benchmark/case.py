@@ -53,6 +53,7 @@ class Case:
         counted: (H, W) bool: where the target is known.
         references: other dates on the same grid, the nearest first.
         extras: further inputs of models by name, such as "sar".
+        source: what is drawn from, where that is not the window itself: radar, for colours.
         may_be_shown: whether its pixels may be published in a picture.
     """
 
@@ -66,6 +67,7 @@ class Case:
     counted: Flags
     references: tuple[Reference, ...] = ()
     extras: Mapping[str, Scene] = field(default_factory=dict)
+    source: ArrayScene | None = None
     may_be_shown: bool = True
 
     @property

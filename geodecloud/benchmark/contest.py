@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from geodecloud.benchmark.archive import Archive
 from geodecloud.benchmark.averages import MEASURES, Tally, without_missing
 from geodecloud.benchmark.case import Case, Floats
-from geodecloud.benchmark.contestants import MODEL, SINGLE_IMAGE, Contestant, baselines
+from geodecloud.benchmark.contestants import SINGLE_IMAGE, Contestant
 from geodecloud.benchmark.drafts import Draft
 from geodecloud.benchmark.measures import (
     Spectra,
@@ -23,7 +23,6 @@ from geodecloud.benchmark.measures import (
     sums_of,
 )
 from geodecloud.benchmark.models import TrainedModel, untaught
-from geodecloud.benchmark.perception import FeatureGallery
 from geodecloud.benchmark.suites import Suite
 from geodecloud.errors import DataError
 from geodecloud.progress import Listener, Progress, silent
@@ -34,7 +33,7 @@ GRID_CASES = 4
 COMPARED = ("masked", "thin", "thick", "shadow")
 """Regions whose difference to the best baseline is given with its interval."""
 
-Seen = Callable[[Case, dict[str, Floats]], None]
+Seen = Callable[[Case, Mapping[str, Floats]], None]
 
 
 @dataclass
@@ -45,7 +44,6 @@ class _Extras:
     n_untouched: int = 0
     spectra: dict[str, Spectra] = field(default_factory=dict)
     grids: list[dict[str, float]] = field(default_factory=list)
-    perceived: dict[str, float] = field(default_factory=dict)
 
     def spectrum_db(self) -> float:
         return without_missing([each.distance_db for each in self.spectra.values()])
@@ -60,7 +58,7 @@ def run_suite(
     models: Sequence[TrainedModel],
     *,
     limit: int | None = None,
-    gallery: FeatureGallery | None = None,
+    drawn_twice: Collection[str] = (),
     on_progress: Listener = silent,
     on_case: Seen = lambda case, answers: None,
 ) -> dict[str, Any]:
@@ -74,7 +72,7 @@ def run_suite(
         archive: the real scenes.
         models: those that suit the suite take part.
         limit: cases, from all places alike; None takes all.
-        gallery: measures the FID of each row; None leaves it out.
+        drawn_twice: names of the models that are also drawn on two tile grids, on some cases.
         on_progress: told after each case; raises ``Cancelled`` to stop.
         on_case: shown each case with all answers, such as to draw a picture.
 
@@ -85,13 +83,8 @@ def run_suite(
     drafts = suite.drafts(archive)
     taking_part, notes, drafts = _parted(suite, models, drafts)
     contestants = [
-        *baselines(
-            with_references="reference" in suite.offers, is_radiometric=suite.is_radiometric
-        ),
-        *(
-            Contestant(model.name, MODEL, model.draw, True, True, model.n_parameters)
-            for model in taking_part
-        ),
+        *suite.baselines(drafts),
+        *(model.contestant(uses_fill=not suite.source) for model in taking_part),
     ]
     tally, extras = Tally(), {each.name: _Extras() for each in contestants}
     n_pixels, total = 0, min(len(drafts), limit or len(drafts))
@@ -105,9 +98,8 @@ def run_suite(
         n_pixels += case.mask.size
         answers = _answered(case, contestants, tally, extras)
         for model in taking_part if len(tally.places) <= GRID_CASES else ():
-            extras[model.name].grids.append(_on_two_grids(model, case))
-        if gallery is not None:
-            gallery.add(case, answers)
+            if model.name in drawn_twice:
+                extras[model.name].grids.append(_on_two_grids(model, case))
         on_case(case, answers)
     on_progress(Progress(total, total, suite.name))
     if not tally.places:
@@ -116,9 +108,6 @@ def run_suite(
             "each place was seen by a model, or is too cloudy",
             "choose other models or suites",
         )
-    if gallery is not None:
-        for name, distance in gallery.close().items():
-            extras[name].perceived["fid"] = distance
     rows = [_row(each, tally, extras[each.name], n_pixels) for each in contestants]
     return _result(suite, tally, rows, notes)
 
@@ -189,7 +178,6 @@ def _row(contestant: Contestant, tally: Tally, kept: _Extras, n_pixels: int) -> 
         "spectrum_db": kept.spectrum_db(),
         "seam_index": kept.grid("seam_index"),
         "shifted_grid_psnr": kept.grid("shifted_grid_psnr"),
-        **kept.perceived,
         "regions": figures,
         "psnr_masked_by_place": tally.by_place(name, "masked", "psnr"),
     }

@@ -32,7 +32,7 @@ from geodecloud.learn.cutting import CLEAR, mark_clouds
 
 SERIES = "test/sen12mscrts_ROI146_patch0_30dates"
 TWO_DATES = "test/multitemporal_pair_T33UUU"
-SKIES_A_DATE = 2
+SKIES_A_DATE = 1
 
 # What tells the dates of the series apart, in blue reflectance (it is L1C, so clear is 0.12).
 CLEAR_MEDIAN, CLEAR_BRIGHTEST = 0.14, 0.16

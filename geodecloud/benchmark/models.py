@@ -14,6 +14,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from geodecloud.benchmark.case import Case, Floats
+from geodecloud.benchmark.contestants import MODEL, Contestant
 from geodecloud.benchmark.suites import Suite
 from geodecloud.errors import ModelError, OptionError
 from geodecloud.geo.scene import ArrayMask, ArrayScene, ArraySink, shape_of
@@ -85,11 +86,15 @@ class TrainedModel:
 
     def suits(self, suite: Suite) -> bool:
         """Say whether it draws the suite's bands from what its cases have."""
+        way, task = self.way, self.packages[0].card.task
+        if suite.source:
+            has_inputs = task == "translation" and way.inputs == ("pixels",)
+        else:
+            has_inputs = suite.is_radiometric and set(way.inputs) <= ALWAYS_THERE | suite.offers
         return (
-            set(self.way.bands_out) == set(suite.bands)
-            and set(self.way.bands_in) <= set(suite.bands)
-            and set(self.way.inputs) <= ALWAYS_THERE | suite.offers
-            and suite.is_radiometric
+            has_inputs
+            and set(way.bands_out) == set(suite.bands)
+            and set(way.bands_in) <= set(suite.source or suite.bands)
         )
 
     def package_for(self, place: str) -> Package | None:
@@ -99,6 +104,10 @@ class TrainedModel:
             if taught is not None and place not in taught:
                 return package
         return None
+
+    def contestant(self, *, uses_fill: bool = True) -> Contestant:
+        """Return the model as a row of the table."""
+        return Contestant(self.name, MODEL, self.draw, uses_fill, n_parameters=self.n_parameters)
 
     def draw(self, case: Case) -> Floats:
         """Return the case by the road that ``decloud`` takes."""
@@ -114,15 +123,20 @@ class TrainedModel:
                 "train it with this place's fold held out",
             )
         translator = self._translator(package)
-        scene = case.scene if not moved_px else _moved(case.scene, moved_px)
-        sink = ArraySink(len(case.bands), case.mask.shape, scene.sensor.bands[0].dtype)
+        scene, canvas = case.source or case.scene, case.scene
+        if moved_px:
+            scene, canvas = _moved(scene, moved_px), _moved(canvas, moved_px)
+        aids = self._aids(case) if case.source is None else Aids(canvas=canvas)
+        sink = ArraySink(len(case.bands), case.mask.shape, canvas.sensor.bands[0].dtype)
+        with sink:
+            translate_scene(scene, sink, translator, aids=aids, road=road)
+        return canvas.sensor.to_reflectance(sink.dn)
+
+    def _aids(self, case: Case) -> Aids:
         extras = {name: case.extras[name] for name in self.way.inputs if name in case.extras}
         if "reference" in self.way.inputs:
             extras["reference"] = case.references[0].scene
-        aids = Aids(ArrayMask(case.mask), case.filled, extras)
-        with sink:
-            translate_scene(scene, sink, translator, aids=aids, road=road)
-        return scene.sensor.to_reflectance(sink.dn)
+        return Aids(ArrayMask(case.mask), case.filled, extras)
 
     def by_tiles(self, case: Case, *, is_moved: bool = False) -> tuple[Floats, int]:
         """Return the case drawn in the smallest tiles that suit the model, and their side.

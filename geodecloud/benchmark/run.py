@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 import geodecloud
 from geodecloud.benchmark.archive import Archive
 from geodecloud.benchmark.averages import DRAWS, SEED
+from geodecloud.benchmark.case import Case, Floats
 from geodecloud.benchmark.contest import run_suite
 from geodecloud.benchmark.contestants import has_opencv
+from geodecloud.benchmark.measures import rounded
 from geodecloud.benchmark.models import TrainedModel, places_of, shipped_models
 from geodecloud.benchmark.page import page_of
 from geodecloud.benchmark.perception import FeatureGallery
@@ -47,7 +49,7 @@ class BenchmarkOptions:
     """What is measured, and what is written.
 
     Attributes:
-        suites: names of ``SUITES``; none takes all.
+        suites: names of ``SUITES``; none takes all that need no model, and those of the models.
         models: NAME, PATH or NAME=PATH,PATH each; none takes those shipped.
         splits: the table of places and folds; None takes ``splits.json`` of the data.
         limit: windows of each suite.
@@ -107,24 +109,15 @@ def run_benchmark(
     archive = Archive.open(data, options.splits)
     if options.out is not None:
         refuse_existing(options.out, options.overwrite)
-    models = [TrainedModel.parse(text) for text in options.models or shipped_models()]
+    models = _models(options)
     if not has_opencv():
         on_note("OpenCV is not installed: Telea's inpainting is left out")
-    gallery = None
-    if options.feature_weights is not None:
-        gallery = FeatureGallery.read(options.feature_weights)
     pictures = _Pictures([*BASELINES_SHOWN, *(model.name for model in models)])
     results = []
-    for name in options.suites or SUITES:
-        wants_pictures = options.out is not None and name in SHOWN
-        look = {"on_case": pictures.of(name).add} if wants_pictures else {}
-        found = run_suite(
-            SUITES[name], archive, models, limit=options.limit, gallery=gallery,
-            on_progress=on_progress, **look,
-        )  # fmt: skip
-        for note in found["notes"]:
-            on_note(f"{name}: {note}")
+    for found in _measured(archive, models, options, pictures, on_progress):
         results.append(found)
+        for note in found["notes"]:
+            on_note(f"{found['suite']}: {note}")
     if options.out is not None:
         four_bands = [model for model in models if model.suits(SUITES["synthetic"])]
         zurich = zurich_sheet(archive, four_bands, on_progress)
@@ -137,6 +130,66 @@ def run_benchmark(
         "models": {model.name: said_of(model) for model in models},
         "suites": results,
     }
+
+
+def _models(options: BenchmarkOptions) -> list[TrainedModel]:
+    models = [TrainedModel.parse(text) for text in options.models or shipped_models()]
+    names = [model.name for model in models]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise OptionError(
+            f"two models named {', '.join(sorted(twice))}",
+            "each row has a name of its own",
+            "name them: --models NAME=PATH",
+        )
+    return models
+
+
+def _measured(
+    archive: Archive,
+    models: Sequence[TrainedModel],
+    options: BenchmarkOptions,
+    pictures: _Pictures,
+    on_progress: Listener,
+) -> Iterator[dict[str, Any]]:
+    """The figures of one suite after the other."""
+    weights = options.feature_weights
+    gallery = None if weights is None else FeatureGallery.read(weights)
+    not_yet = {model.name for model in models}
+    for name in options.suites or _with_rows(models):
+        found = run_suite(
+            SUITES[name], archive, models, limit=options.limit, drawn_twice=not_yet,
+            on_progress=on_progress,
+            on_case=_shown_to(gallery, pictures.of(name) if name in SHOWN else None),
+        )  # fmt: skip
+        # seams are the model's, not the suite's: one look at its tiles is enough
+        not_yet -= {row["name"] for row in found["rows"]}
+        if gallery is not None:
+            distances = gallery.close()
+            for row in found["rows"]:
+                row["fid"] = rounded(distances[row["name"]])
+        yield found
+
+
+def _shown_to(
+    gallery: FeatureGallery | None, sheet: Sheet | None
+) -> Callable[[Case, Mapping[str, Floats]], None]:
+    """Who looks at each case and its answers."""
+    lookers = [each.add for each in (gallery, sheet) if each is not None]
+
+    def look(case: Case, answers: Mapping[str, Floats]) -> None:
+        for looker in lookers:
+            looker(case, answers)
+
+    return look
+
+
+def _with_rows(models: Sequence[TrainedModel]) -> list[str]:
+    """The suites that are run unasked: those of another source only where a model draws from it."""
+    return [
+        name
+        for name, suite in SUITES.items()
+        if not suite.source or any(model.suits(suite) for model in models)
+    ]
 
 
 def said_of(model: TrainedModel) -> str:

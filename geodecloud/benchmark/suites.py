@@ -16,14 +16,22 @@ from geodecloud.benchmark.archive import (
     windows_of,
 )
 from geodecloud.benchmark.case import Case, mask_of
+from geodecloud.benchmark.contestants import Contestant, baselines
 from geodecloud.benchmark.dates import holes_drafts, known_sky_drafts, real_cloud_drafts
 from geodecloud.benchmark.drafts import Draft
 from geodecloud.benchmark.known_skies import Ground, KindOfSky, in_turn, under_sky
+from geodecloud.benchmark.radar import (
+    COLOURS,
+    picture_drafts,
+    radar_baselines,
+    triplet_drafts,
+)
 from geodecloud.benchmark.real_clouds import harmonised
 from geodecloud.geo.scene import ArrayScene, Scene, shape_of
 from geodecloud.geo.tiling import Window
 from geodecloud.learn.cutting import mark_clouds
 
+RGB = ("red", "green", "blue")
 WINDOW_PX, LEAST_PX = 256, 128
 WINDOWS_A_PLACE, SKIES_A_WINDOW = 4, 3
 
@@ -40,6 +48,8 @@ class Suite:
         drafts: its cases to be.
         offers: what its cases have beside the window: "sar", "reference".
         is_radiometric: pixels under the mask mean something; False for opaque holes.
+        source: bands that models draw from, where they are not those of the cases; such a suite
+            is run where a model for it is named or shipped.
     """
 
     name: str
@@ -49,6 +59,15 @@ class Suite:
     drafts: Callable[[Archive], list[Draft]]
     offers: frozenset[str] = frozenset()
     is_radiometric: bool = True
+    source: tuple[str, ...] = ()
+
+    def baselines(self, drafts: list[Draft]) -> list[Contestant]:
+        """Return the rows that need no training."""
+        if self.source:
+            return radar_baselines(drafts)
+        return baselines(
+            with_references="reference" in self.offers, is_radiometric=self.is_radiometric
+        )
 
 
 def synthetic_drafts(archive: Archive) -> list[Draft]:
@@ -144,8 +163,8 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             ),
             Suite(
                 "multidate",
-                "One place of SEN12MS-CR-TS on its clear dates of 2018, each under two known "
-                "skies, with the nearest other clear date as a reference.",
+                "One place of SEN12MS-CR-TS on its clear dates of 2018, each under a known "
+                "sky, with the nearest other clear date as a reference.",
                 "date", BANDS, known_sky_drafts, frozenset({"reference"}),
             ),
             Suite(
@@ -160,6 +179,16 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 "holes in the shape of cumulus over what the cloudy date sees clearly, with the "
                 "clear date as a reference.",
                 "block", ("grey",), holes_drafts, frozenset({"reference"}), is_radiometric=False,
+            ),
+            Suite(
+                "sar2rgb",
+                "The triplets' radar alone, and the clear date in red, green and blue.",
+                "place", COLOURS, triplet_drafts, source=("VV", "VH"),
+            ),
+            Suite(
+                "sar2rgb-pictures",
+                "Two pictures of radar beside two of colour, 8-bit, in parts of 512 px.",
+                "place", RGB, picture_drafts, source=RGB,
             ),
         )
     }

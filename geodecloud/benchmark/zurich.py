@@ -8,7 +8,7 @@ import numpy as np
 
 from geodecloud.benchmark.archive import BANDS, Archive, part_of
 from geodecloud.benchmark.case import Case
-from geodecloud.benchmark.contestants import MODEL, Contestant, baselines
+from geodecloud.benchmark.contestants import baselines
 from geodecloud.benchmark.models import TrainedModel
 from geodecloud.benchmark.sheet import CLOUDY, Sheet
 from geodecloud.geo.masks import ClassMask
@@ -42,7 +42,7 @@ def zurich_sheet(
         for each in baselines(with_references=False, is_radiometric=True)
         if each.name == "fill"
     ]
-    drawing += [Contestant(model.name, MODEL, model.draw, uses_fill=True) for model in models]
+    drawing += [model.contestant() for model in models]
     index = seen.sensor.index(bands_to_show(BANDS))
     pictures = {CLOUDY: pixels, **{each.name: each.answer(case)[0] for each in drawing}}
     sheet = Sheet([])

@@ -1,0 +1,177 @@
+"""The benchmark from a folder of scenes to figures and a page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geodecloud.benchmark.archive import Archive, windows_of
+from geodecloud.benchmark.contest import _place_by_place, run_suite
+from geodecloud.benchmark.drafts import Draft
+from geodecloud.benchmark.known_skies import SKIES, Ground, behind_holes, under_sky
+from geodecloud.benchmark.models import TrainedModel
+from geodecloud.benchmark.run import BenchmarkOptions, _with_rows, run_benchmark
+from geodecloud.benchmark.suites import SUITES, pair_drafts
+from geodecloud.errors import DataError, InputError, OptionError, OutputError
+from geodecloud.progress import Cancelled, Progress
+from tests.benchmark.small_archive import (
+    PLACES,
+    add_triplets,
+    ground,
+    make_archive,
+    make_model,
+    make_radar_model,
+)
+from tests.benchmark.test_contestants import scene_of
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_archive(tmp_path_factory.mktemp("archive"))
+
+
+def row_of(result: dict, name: str) -> dict:
+    return next(row for row in result["rows"] if row["name"] == name)
+
+
+@pytest.mark.parametrize("kind", SKIES, ids=lambda kind: kind.type)
+def test_a_known_sky_leaves_what_it_does_not_cover(kind):
+    clear = scene_of(ground(3))
+    grounds = (Ground(f"window {number}", "here", clear) for number in range(9))
+    # a sky may leave a small window clear, or nothing of it
+    made, case = next((g, case) for g in grounds if (case := under_sky(g, kind)) is not None)
+    outside = case.counted & ~case.mask
+    assert np.abs(case.pixels - case.target)[:, outside].max() < 0.03
+    assert np.abs(case.pixels - case.target)[:, case.mask].mean() > 0.01
+    again = under_sky(made, kind)
+    np.testing.assert_array_equal(case.pixels, again.pixels)
+
+
+def test_behind_a_hole_nothing_is_seen_of_the_truth():
+    scene = scene_of(ground(3))
+    clear = np.ones((160, 160), bool)
+    clear[:, :40] = False
+    case = behind_holes(Ground("window", "here", scene), SKIES[0], clear)
+    is_hole = case.classes > 0
+    assert (case.pixels[:, is_hole] == 1).all()
+    assert case.mask[:, :40].all()
+    assert not case.counted[:, :40].any()
+
+
+def test_windows_lie_side_by_side_and_slivers_are_left_out():
+    found = windows_of((600, 300), 256, 128)
+    assert [(w.row, w.col, *w.shape) for w in found] == [(0, 0, 256, 256), (256, 0, 256, 256)]
+
+
+def test_a_limit_cuts_all_places_alike():
+    drafts = [Draft(place, lambda: None) for place in "aaabbc"]
+    assert [draft.place for draft in _place_by_place(drafts)[:4]] == ["a", "b", "c", "a"]
+
+
+def test_rows_are_measured_where_no_model_was_taught(archive: Path, tmp_path: Path):
+    model = TrainedModel.parse(f"drawn={make_model(tmp_path / 'model', ['north'])}")
+    result = run_suite(
+        SUITES["synthetic"], Archive.open(archive), [model], limit=2, drawn_twice=["drawn"]
+    )
+    assert list(result["n_cases"]) == ["south"]
+    drawn, fill = row_of(result, "drawn"), row_of(result, "fill")
+    assert drawn["n_parameters"] == 6
+    assert drawn["untouched_share"] == 1
+    assert drawn["shifted_grid_psnr"] == 99
+    # it answers the fill, rounded to what the scene can store
+    for kind in ("psnr", "mae", "ssim"):
+        figures = (row["regions"]["masked"][kind] for row in (drawn, fill))
+        assert next(figures) == pytest.approx(next(figures), rel=1e-3)
+    over = drawn["regions"]["masked"]["psnr_over"]
+    best = row_of(result, over["baseline"])
+    assert best["regions"]["masked"]["psnr"] == max(
+        row["regions"]["masked"]["psnr"] for row in result["rows"] if row["kind"] == "baseline"
+    )
+    assert over["interval"][0] <= over["difference"] <= over["interval"][1]
+
+
+def test_a_model_that_knows_every_place_is_left_out_with_a_word(archive: Path, tmp_path: Path):
+    model = TrainedModel.parse(f"knows={make_model(tmp_path / 'model', list(PLACES))}")
+    result = run_suite(SUITES["real-pairs"], Archive.open(archive), [model])
+    assert set(result["n_cases"]) == set(PLACES)
+    assert "knows" not in {row["name"] for row in result["rows"]}
+    assert "knows is left out" in result["notes"][0]
+
+
+def test_real_pairs_are_masked_where_they_differ(archive: Path):
+    (case, _) = (draft.make() for draft in pair_drafts(Archive.open(archive), with_radar=False))
+    assert case.mask[42:88, 32:98].all()
+    assert not case.mask[:, 120:].any()
+    assert np.abs(case.pixels - case.target)[:, ~case.mask].max() < 1e-6
+
+
+def test_the_page_says_what_the_figures_say(archive: Path, tmp_path: Path):
+    model = make_model(tmp_path / "drawn", ["north"])
+    out = tmp_path / "page.md"
+    options = BenchmarkOptions(("synthetic", "real-pairs"), (str(model),), limit=2, out=out)
+    result = run_benchmark(archive, options)
+    json.dumps(result, allow_nan=False)
+    page = out.read_text()
+    for suite in result["suites"]:
+        assert f"## {suite['suite']}" in page
+        for row in suite["rows"]:
+            assert f"{row['regions']['masked']['psnr']:.2f}" in page
+    assert result["suites"][0]["rows"][-1]["seam_index"] is not None
+    assert result["suites"][1]["rows"][-1]["seam_index"] is None
+    for line in page.splitlines():
+        if line.startswith("!["):
+            assert (out.parent / line.split("](")[1].rstrip(")")).read_bytes()[:4] == b"\x89PNG"
+    assert str(tmp_path) not in page
+    with pytest.raises(OutputError, match="--overwrite"):
+        run_benchmark(archive, options)
+
+
+def test_a_stopped_benchmark_leaves_no_page(archive: Path, tmp_path: Path):
+    def stop(progress: Progress) -> None:
+        raise Cancelled
+
+    options = BenchmarkOptions(("real-pairs",), limit=1, out=tmp_path / "page.md")
+    with pytest.raises(Cancelled):
+        run_benchmark(archive, options, on_progress=stop)
+    assert not list(tmp_path.iterdir())
+
+
+def test_suites_of_radar_alone_wait_for_a_model_that_draws_from_it(tmp_path: Path):
+    model = TrainedModel.parse(str(make_model(tmp_path / "model", [])))
+    radar = TrainedModel.parse(str(make_radar_model(tmp_path / "radar", [])))
+    assert "sar2rgb" not in _with_rows([model])
+    assert "sar2rgb" in _with_rows([model, radar])
+
+
+def test_colours_are_drawn_from_radar_alone(tmp_path: Path):
+    archive = Archive.open(add_triplets(make_archive(tmp_path / "data")))
+    model = TrainedModel.parse(f"colours={make_radar_model(tmp_path / 'radar', ['north'])}")
+    result = run_suite(SUITES["sar2rgb"], archive, [model], drawn_twice=["colours"])
+    assert list(result["n_cases"]) == ["south"]
+    assert [row["name"] for row in result["rows"]] == [
+        "mean of other places", "radar as grey", "colours",
+    ]  # fmt: skip
+    colours = row_of(result, "colours")
+    # a hundredth of the range off, as the matrix is
+    assert 30 < colours["regions"]["whole"]["psnr"] < 99
+    assert colours["shifted_grid_psnr"] == 99
+
+
+def test_two_rows_of_one_name_are_refused(archive: Path, tmp_path: Path):
+    one, two = (str(make_model(tmp_path / folder / "mine", [])) for folder in "ab")
+    with pytest.raises(OptionError, match="two models named mine"):
+        run_benchmark(archive, BenchmarkOptions(("real-pairs",), (one, two)))
+
+
+def test_what_is_missing_is_named(archive: Path, tmp_path: Path):
+    with pytest.raises(InputError, match=r"nowhere does not exist.*--splits"):
+        Archive.open(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"ROI146.*holds no \*\.tif"):
+        run_benchmark(archive, BenchmarkOptions(("multidate",)))
+    with pytest.raises(OptionError, match="there are synthetic, real-pairs"):
+        BenchmarkOptions(("sythetic",))
+    with pytest.raises(DataError, match="has no case"):
+        run_benchmark(archive, BenchmarkOptions(("triplets",)))
