@@ -12,6 +12,18 @@ from geodecloud.errors import MissingExtraError, OptionError
 
 WEIGHTS_FILE = "model.safetensors"
 
+POOLING = (
+    "se_",
+    "senet",
+    "efficientnet",
+    "timm-efficientnet",
+    "timm-skres",
+    "mit_",
+    "mobileone_s4",
+)
+"""How names of encoders begin that look at the whole image: by squeeze and excite, by selective
+kernels, or by attention. What they answer hangs on the tile, so that none can be used here."""
+
 
 class BackboneUNet(nn.Module):
     """Maps (B, C, H, W) to (B, C', H, W) by a well-known encoder and a U-Net's way up.
@@ -26,7 +38,7 @@ class BackboneUNet(nn.Module):
 
     Raises:
         MissingExtraError: segmentation_models_pytorch is not installed.
-        OptionError: it knows no such encoder.
+        OptionError: it knows no such encoder, or the encoder pools over the whole image.
 
     Source: https://github.com/qubvel-org/segmentation_models.pytorch
     """
@@ -40,6 +52,8 @@ class BackboneUNet(nn.Module):
         self.stride_px = 2**depth
         self._in_channels = in_channels
         library = _library()
+        if backbone.startswith(POOLING):
+            raise _pools(backbone)
         try:
             whole = library.Unet(
                 backbone,
@@ -56,7 +70,7 @@ class BackboneUNet(nn.Module):
                 "depth 3 to 5",
                 "choose one of them",
             ) from error
-        self.encoder = _without_idle_parts(whole.encoder, in_channels)
+        self.encoder = _without_idle_parts(whole.encoder, in_channels, backbone)
         self.decoder, self.head = whole.decoder, whole.segmentation_head
 
     def forward(self, encoded: Tensor) -> Tensor:
@@ -100,26 +114,44 @@ class BackboneUNet(nn.Module):
         encoder.set_in_channels(self._in_channels, pretrained=True)
         encoder.requires_grad_(False)
         first = next(part for part in encoder.modules() if isinstance(part, nn.Conv2d))
-        self.encoder = _without_idle_parts(encoder, self._in_channels)
+        self.encoder = _without_idle_parts(encoder, self._in_channels, self.backbone)
         first.requires_grad_(True)
 
 
 def supported_backbones() -> list[str]:
     """Return the names of the encoders that can be used."""
-    return sorted(_library().encoders.encoders)
+    return sorted(name for name in _library().encoders.encoders if not name.startswith(POOLING))
 
 
-def _without_idle_parts(encoder: nn.Module, in_channels: int) -> nn.Module:
-    """The encoder without the stages that its depth leaves idle, most of its weights."""
+def _pools(backbone: str) -> OptionError:
+    return OptionError(
+        f"backbone {backbone!r} pools over the whole image",
+        "a scene is answered in tiles, which must not show: each pixel sees its neighbourhood",
+        f"choose one of {', '.join(supported_backbones())}",
+    )
+
+
+def _without_idle_parts(encoder: nn.Module, in_channels: int, backbone: str) -> nn.Module:
+    """The encoder without the stages that its depth leaves idle, most of its weights.
+
+    Raises:
+        OptionError: one of its layers sees the whole image as one pixel.
+    """
     busy: set[nn.Module] = set()
-    hooks = [
-        module.register_forward_hook(lambda module, *_: busy.add(module))
-        for module in encoder.modules()
-    ]
+    pooled: set[nn.Module] = set()
+
+    def see(module: nn.Module, inputs: tuple[Tensor, ...], _: object) -> None:
+        busy.add(module)
+        if isinstance(module, nn.Conv2d | nn.Linear) and inputs[0].shape[2:].numel() == 1:
+            pooled.add(module)  # the deepest stage of 64 px has 2 x 2
+
+    hooks = [module.register_forward_hook(see) for module in encoder.modules()]
     with torch.inference_mode():
         encoder.eval()(torch.zeros(1, in_channels, 64, 64))
     for hook in hooks:
         hook.remove()
+    if pooled:
+        raise _pools(backbone)
     for name, part in list(encoder.named_children()):
         if busy.isdisjoint(part.modules()):
             setattr(encoder, name, nn.Identity())

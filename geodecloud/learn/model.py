@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -103,6 +104,21 @@ class Model:
                 "the model has no data", "training needs some", "pass data= when making the model"
             )
         return self._data
+
+    @classmethod
+    def from_model(cls, emd_path: str | Path, data: ChipData | None = None) -> Self:
+        """Return the model of this class that a package holds, with ``data`` to train on.
+
+        Args:
+            emd_path: as ``geodecloud.from_model`` takes it, which makes a model of any class.
+            data: what it is to train on.
+
+        Raises:
+            ModelError: there is none, it is damaged, or of another class.
+        """
+        make: Any = cls
+        model: Self = make(data, pretrained_path=emd_path)
+        return model
 
     lr_find = fitting.lr_find
     fit = fitting.fit
@@ -343,7 +359,7 @@ class Model:
             raise ModelError(
                 f"{package.folder} is a {package.card.system}",
                 f"a {type(self).__name__} is needed",
-                "use from_model, which makes the right one",
+                "use geodecloud.from_model, which makes the right one",
             )
 
     def _start_from(self, path: str | Path | Package) -> dict[str, nn.Module]:
@@ -353,6 +369,9 @@ class Model:
 
         package = open_package(path)
         self._check_system(package)
+        if package.unread:
+            unread = ", ".join(package.unread)
+            warnings.warn(f"{package.folder}: never run, left unread: {unread}", stacklevel=2)
         self.directions = {
             way.name: {**way.model_dump(exclude={"name", "graph"}), "task": package.card.task}
             for way in package.card.directions

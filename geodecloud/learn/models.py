@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -51,9 +50,6 @@ def from_model(path: str | Path, data: ChipData | None = None, *, allow_pth: boo
         package = foreign_package(Path(path))
     else:
         package = open_package(path)
-    if package.unread:
-        warnings.warn(f"{package.folder}: never run, left unread: {', '.join(package.unread)}",
-                      stacklevel=2)  # fmt: skip
     system = package.card.system
     if system not in MODELS:
         raise ModelError(

@@ -33,6 +33,8 @@ def halo_of(generator: nn.Module, in_channels: int, *, limit_px: int = 1024) -> 
     for module in probe.modules():
         if isinstance(module, nn.modules.batchnorm._NormBase):
             module.reset_running_stats()
+        if getattr(module, "inplace", False):
+            module.inplace = False  # what is spread shares its memory
     for parameter in probe.parameters():
         nn.init.constant_(
             parameter, 1 / max(1, parameter[0].numel()) if parameter.ndim > 1 else 1.0
@@ -47,7 +49,8 @@ def halo_of(generator: nn.Module, in_channels: int, *, limit_px: int = 1024) -> 
     raise OptionError(
         f"the network looks at least {half} px around each pixel",
         f"a halo of at most {limit_px} px can be read around a tile",
-        "use norms with tracked statistics and fewer levels",
+        "use norms with tracked statistics, fewer levels, and nothing that pools over the whole "
+        "image",
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from geodecloud.errors import ModelError
-from geodecloud.learn.models import from_model
+from geodecloud.learn.models import CycleGAN, Pix2Pix, from_model
 from geodecloud.run.package import CARD, open_package
 from tests.learn.conftest import data_of, small_model, unsettle
 
@@ -74,6 +74,13 @@ def test_what_a_model_learnt_from_stays_when_it_is_saved_again(saved: Path, tmp_
     before, after = (open_package(path).card.training for path in (saved, again))
     assert after["data"] == before["data"]
     assert after["statistics"] == before["statistics"]
+
+
+def test_a_class_makes_its_own_model_of_a_package_and_no_other(saved: Path) -> None:
+    emd = saved / "small.emd"
+    assert same(Pix2Pix.from_model(emd).networks["forward"].state_dict(), weights_of(saved))
+    with pytest.raises(ModelError, match="is a Pix2Pix; a CycleGAN is needed"):
+        CycleGAN.from_model(emd)
 
 
 def test_load_takes_the_weights_of_a_dlpk(saved: Path, chips) -> None:

@@ -157,6 +157,14 @@ def test_the_default_network_is_small_and_looks_58_px_far() -> None:
     assert (stride_of(network), halo_of(network, 10)) == (8, 58)
 
 
+def test_layers_that_overwrite_what_they_are_given_are_counted_too() -> None:
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.ReLU(inplace=True), torch.nn.Conv2d(4, 1, 1)
+    )
+    assert halo_of(network, 1) == 1
+    assert network[1].inplace
+
+
 def test_a_network_that_looks_everywhere_is_refused() -> None:
     class Everywhere(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -322,6 +330,12 @@ def test_an_object_that_does_not_fit_is_told_how_to(channels: tuple[int, int]) -
 def test_a_backbone_that_is_unknown_is_named() -> None:
     with pytest.raises(OptionError, match=r"backbone 'resnet35' with depth 5.*resnet34"):
         GENERATORS["backbone"](3, 2, backbone="resnet35")
+
+
+@pytest.mark.parametrize("backbone", ["se_resnet50", "efficientnet-b0", "mit_b0", "tu-regnety_002"])
+def test_a_backbone_that_looks_at_the_whole_image_is_refused_before_it_is_trained(backbone) -> None:
+    with pytest.raises(OptionError, match=rf"'{backbone}' pools.*choose one of densenet121"):
+        GENERATORS["backbone"](3, 1, backbone)
 
 
 def test_pretrained_weights_are_taken_from_this_machine_alone(tmp_path, monkeypatch) -> None:
