@@ -33,8 +33,9 @@ def halo_of(generator: nn.Module, in_channels: int, *, limit_px: int = 1024) -> 
     for module in probe.modules():
         if isinstance(module, nn.modules.batchnorm._NormBase):
             module.reset_running_stats()
-        if getattr(module, "inplace", False):
-            module.inplace = False  # what is spread shares its memory
+        part: Any = module
+        if getattr(part, "inplace", False):
+            part.inplace = False  # what is spread shares its memory
     for parameter in probe.parameters():
         nn.init.constant_(
             parameter, 1 / max(1, parameter[0].numel()) if parameter.ndim > 1 else 1.0
