@@ -1,25 +1,28 @@
-"""Peak memory and seconds of decloud on a whole Sentinel-2 tile, and on one twice as high.
+"""Peak memory and seconds of a command on a whole Sentinel-2 tile, and on one twice as high.
 
 python benchmarks/memory.py                10980 and 21960 rows of 10980 x 4 uint16
 python benchmarks/memory.py --side 2745
+python benchmarks/memory.py --work translate --model identity
+python benchmarks/memory.py --work info
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from geodecloud import decloud
-from geodecloud.geo.raster import Profile, RasterSink
+from geodecloud import decloud, translate
+from geodecloud.geo.plausible import check_radiometry
+from geodecloud.geo.raster import Profile, RasterSink, open_scene
 from geodecloud.geo.sensors import SENSORS
 from geodecloud.geo.tiling import Window
 
@@ -43,40 +46,54 @@ def make_scene(path: Path, shape: tuple[int, int]) -> None:
             sink.write(window, dn, np.ones(dn.shape, bool))
 
 
-def child(path: Path, model: str) -> None:
-    """Clear a scene and print the figures of this process."""
-    result = decloud(
-        path, path.with_name("out.tif"), provenance=path.with_name("origin.tif"), model=model
-    )
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": result.seconds, "peak_mb": peak_mb, "model": result.model}))
+def child(path: Path, work: str, model: str) -> None:
+    """Work on a scene and print the figures of this process."""
+    start = time.perf_counter()
+    out = path.with_name("out.tif")
+    if work == "decloud":
+        model = decloud(path, out, provenance=path.with_name("origin.tif"), model=model).model
+    elif work == "translate":
+        model = translate(path, out, model=model).model
+    else:
+        with open_scene(path) as scene:
+            check_radiometry(scene)
+        model = "none"
+    seconds = time.perf_counter() - start
+    print(json.dumps({"seconds": seconds, "peak_mb": peak_mb(), "model": model}))
+
+
+def peak_mb() -> float:
+    """The most memory this process ever held; ru_maxrss would count its parent's as well."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--side", type=int, default=10980)
+    parser.add_argument("--work", choices=["decloud", "translate", "info"], default="decloud")
     parser.add_argument("--model", default="auto", help="name or folder")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        child(options.child, options.model)
+        child(options.child, options.work, options.model)
         return
-    print("| scene | model | seconds | peak MB |\n|---|---|---|---|")
+    print("| scene | work | model | seconds | peak MiB |\n|---|---|---|---|---|")
     for factor in (1, 2):
         shape = (factor * options.side, options.side)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "scene.tif"
             make_scene(path, shape)
             done = subprocess.run(
-                [sys.executable, __file__, "--child", str(path), "--model", options.model],
+                [sys.executable, __file__, "--child", str(path), "--work", options.work,
+                 "--model", options.model],
                 check=True, capture_output=True, text=True,
             )  # fmt: skip
         figures = json.loads(done.stdout)
         size = f"{shape[0]} x {shape[1]} x 4 uint16"
-        print(
-            f"| {size} | {figures['model']} | {figures['seconds']:.0f} | {figures['peak_mb']:.0f} |"
-        )
+        numbers = f"{figures['seconds']:.0f} | {figures['peak_mb']:.0f}"
+        print(f"| {size} | {options.work} | {figures['model']} | {numbers} |")
 
 
 if __name__ == "__main__":
