@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -127,13 +127,7 @@ class Reporter:
 
     def _draw(self, progress: Progress) -> None:
         if self._bars is None:
-            from rich.console import Console
-            from rich.progress import Progress as Bars
-            from rich.progress import TextColumn
-
-            figures = TextColumn("{task.fields[figures]}", style="dim")
-            columns = (*Bars.get_default_columns(), figures)
-            self._bars = Bars(*columns, console=Console(stderr=True))
+            self._bars = _bars_with_figures()
             self._bars.start()
         if progress.message not in self._tasks:
             self._tasks[progress.message] = self._bars.add_task(progress.message, figures="")
@@ -148,6 +142,22 @@ class Reporter:
         if self._bars is not None:
             self._bars.stop()
             self._bars, self._tasks = None, {}
+
+
+def _bars_with_figures() -> Bars:
+    """Bars on stderr, and below them the figures of their tasks, which no bar cuts short."""
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress as Bars
+    from rich.text import Text
+
+    class WithFigures(Bars):
+        def get_renderables(self) -> Iterable[RenderableType]:
+            yield from super().get_renderables()
+            for task in self.tasks:
+                if figures := task.fields["figures"]:
+                    yield Text(figures, style="dim")
+
+    return WithFigures(console=Console(stderr=True))
 
 
 def in_words(metrics: Mapping[str, float]) -> str:

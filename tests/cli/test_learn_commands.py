@@ -219,10 +219,19 @@ def test_a_table_has_a_row_for_each_region_and_a_column_for_each_answer() -> Non
     ]
 
 
-def test_bars_tell_losses_and_speed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bars_tell_what_is_done_when_it_ends_losses_and_speed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     reporter = Reporter()
     reporter.set_mode("rich")
-    reporter(Progress(5, 10, "training", {"l1_loss": 12.345, "chips_per_second": 210.2}))
+    losses = {"epoch": 1.0, "l1_loss": 12.345, "gen_loss": 0.7, "D_loss": 0.6, "valid_loss": 9.5}
+    reporter(Progress(5, 10, "training", {**losses, "chips_per_second": 210.2}))
     reporter.close({}, "done")
-    assert "l1_loss 12.35  210 chips/s" in " ".join(capsys.readouterr().err.split("\n"))
+    shown = capsys.readouterr().err
+    assert "training" in shown
+    assert "50%" in shown
+    assert "-:--:--" in shown  # when it ends: not known after a single report
+    figures = "epoch 1  l1_loss 12.35  gen_loss 0.7  D_loss 0.6  valid_loss 9.5  210 chips/s"
+    assert figures in shown
     assert in_words({"epoch": 2.0, "steps_per_second": 3.0}) == "epoch 2"
