@@ -196,6 +196,8 @@ def _declared(array: DataArray, beside: Dataset | None) -> Iterator[Affine]:
         numbers = str(scalar.attrs.get("GeoTransform", "")).split()
         if len(numbers) == 6:
             yield Affine.from_gdal(*map(float, numbers))
-    numbers = array.attrs.get("transform", ())
-    if isinstance(numbers, tuple | list) and len(numbers) in (6, 9):
-        yield Affine(*map(float, numbers[:6]))
+    transform = array.attrs.get("transform")
+    if isinstance(transform, Affine):
+        yield transform
+    elif isinstance(transform, tuple | list) and len(transform) in (6, 9):
+        yield Affine(*map(float, transform[:6]))
