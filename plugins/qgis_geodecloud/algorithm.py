@@ -117,8 +117,6 @@ class Algorithm(QgsProcessingAlgorithm):
         """Tell the result, style the layers, and return the outputs by name."""
         for line in result.get("summary", "").splitlines():
             asked.feedback.pushInfo(line)
-        for failure in result.get("failures", ()):
-            asked.feedback.reportError(str(failure))
         made = {}
         for parameter in self.PARAMETERS:
             if parameter.is_output:

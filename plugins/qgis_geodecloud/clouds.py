@@ -4,7 +4,7 @@ from qgis.core import QgsProcessingException
 
 from .algorithm import Algorithm
 from .parameters import Choice, Extent, Number, Polygons, Raster, RasterOutput, Rasters, Switch
-from .scene import DEVICE, ENCODING, SENSOR, model, scene
+from .scene import CLEARING_MODEL, DEVICE, ENCODING, SENSOR, scene
 
 GROUP = "Clouds"
 OVERWRITE = "--overwrite"  # QGIS has asked by then
@@ -95,7 +95,7 @@ class RemoveClouds(Masking):
     )
     PARAMETERS = (
         scene("Cloudy scene", help="Sentinel-2 or alike: a raster with named bands."),
-        *model(hints=["decloud-s2-4band", "fill"]),
+        *CLEARING_MODEL,
         *mask_sources(["auto", "scl", "qa60", "all", LAYERS_ALONE], "auto"),
         Rasters(
             "REFERENCES",

@@ -1,5 +1,6 @@
 """Images drawn anew by a model, and shown beside each other."""
 
+from qgis.core import QgsProcessingException
 from qgis.PyQt.QtCore import QUrl
 from qgis.PyQt.QtGui import QDesktopServices
 from qgis.utils import iface
@@ -40,6 +41,13 @@ class TranslateImage(Algorithm):
         SENSOR,
         RasterOutput("OUTPUT", "Translated image", ""),
     )  # fmt: skip
+
+    def words(self, asked):
+        """Return the words; without a model there is nothing to draw by."""
+        words = super().words(asked)
+        if "--model" not in words:
+            raise QgsProcessingException("No model is chosen: name one, or choose its folder")
+        return words
 
 
 class Compare(Algorithm):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from osgeo import gdal
 from qgis.core import (
+    QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
     QgsFeature,
     QgsGeometry,
@@ -55,7 +56,8 @@ def polygon_file(layer, context, crs=None, ending="gpkg"):
     options.layerName = "polygons"
     options.skipAttributeCreation = True
     if crs is not None:
-        options.ct = QgsCoordinateTransform(layer.crs(), crs, context.transformContext())
+        target = QgsCoordinateReferenceSystem(crs)
+        options.ct = QgsCoordinateTransform(layer.crs(), target, context.transformContext())
     error, message, *_ = QgsVectorFileWriter.writeAsVectorFormatV3(
         layer, path, context.transformContext(), options
     )

@@ -35,7 +35,6 @@ class TrainModel(Algorithm):
         Folder("INPUT", "Folder of training data", "",
                help="Clear scenes or chips; or pairs: images and images2, or train_a and train_b."),
         Text("RECIPE", "Recipe", "--recipe", optional=True,
-             hints=["decloud-s2-4band", "cloud-mask", "eurosat-perlin-2024"],
              help="A name, such as decloud-s2-4band, or a TOML file; else what fits the data."),
         Choice("DATASET_TYPE", "What the data are for", "--dataset-type", silent=[FITTING],
                words=[FITTING, "CloudRemoval", "CloudMask", "Pix2Pix", "WNet_cGAN", "CycleGAN",

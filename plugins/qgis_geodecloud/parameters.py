@@ -4,6 +4,7 @@ from collections import namedtuple
 from pathlib import Path
 
 from qgis.core import (
+    QgsCoordinateReferenceSystem,
     QgsFeatureRequest,
     QgsProcessingException,
     QgsProcessingParameterBoolean,
@@ -155,6 +156,24 @@ class Extent(Parameter):
         return [polygon_file(rectangle(extent, layer.crs()), asked.context)]
 
 
+class Bounds(Parameter):
+    """A rectangle on the map as degrees: west, south, east, north."""
+
+    def _definition(self):
+        return QgsProcessingParameterExtent(self.name, self.title, optional=True)
+
+    def values(self, asked):
+        """Return the four numbers with commas between."""
+        if self._is_empty(asked):
+            return []
+        degrees = QgsCoordinateReferenceSystem("EPSG:4326")
+        extent = asked.algorithm.parameterAsExtent(
+            asked.parameters, self.name, asked.context, degrees
+        )
+        ends = (extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum())
+        return [",".join(map(repr, ends))]
+
+
 class Number(Parameter):
     """A number; ``default`` None leaves it to geodecloud."""
 
@@ -179,15 +198,12 @@ class Number(Parameter):
 
 
 class Text(Parameter):
-    """A line of text; ``hints`` are proposed where QGIS can propose."""
+    """A line of text."""
 
     def _definition(self):
-        made = QgsProcessingParameterString(
+        return QgsProcessingParameterString(
             self.name, self.title, self.details.get("default"), optional=self.is_optional
         )
-        if "hints" in self.details:
-            made.setMetadata({"widget_wrapper": {"value_hints": self.details["hints"]}})
-        return made
 
     def values(self, asked):
         """Return the text."""

@@ -217,7 +217,7 @@ def _outcome(python, code, last, tail):
     kind = last.get("event")
     if kind == "result" and code in (DONE, DONE_WITH_FAILURES):
         return last
-    if kind == "error" and last.get("kind") == "UsageError":
+    if last.get("kind") == "UsageError" and last["message"].startswith("No such"):
         raise NotReady(
             f"This geodecloud is too old for the plugin ({last['message']}).\n\n"
             f"{update_commands(python)}"

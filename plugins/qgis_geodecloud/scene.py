@@ -61,17 +61,10 @@ def scene(title, **details):
     return Raster("INPUT", title, "", **details)
 
 
-def model(**details):
+def model(text="The name of a model, its folder, or its .dlpk.", default=None):
     """Return the questions for a model: by name, or by its folder, which wins."""
     return (
-        Text(
-            "MODEL",
-            "Model",
-            "--model",
-            help="A model's name, its folder or its .dlpk.",
-            optional=True,
-            **details,
-        ),
+        Text("MODEL", "Model", "--model", help=text, default=default, optional=True),
         Folder(
             "MODEL_FOLDER",
             "Model from a folder",
@@ -80,3 +73,10 @@ def model(**details):
             optional=True,
         ),
     )
+
+
+CLEARING_MODEL = model(
+    "auto takes the first that suits the scene; fill draws on from the clear pixels around; else "
+    "a model's name, such as decloud-s2-4band, its folder, or its .dlpk.",
+    default="auto",
+)

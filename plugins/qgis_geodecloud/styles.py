@@ -6,12 +6,13 @@ from qgis.core import (
 )
 from qgis.PyQt.QtGui import QColor
 
-# The codes, names and colours are those of geodecloud; its tests hold the two together.
+# The codes, names and colours are those of geodecloud; its tests hold the two together. What is
+# original is left clear, so that the layer lies over a scene and marks what was changed in it.
 PROVENANCE = (
-    (1, "original", (120, 160, 120, 255)),
-    (2, "generated", (255, 79, 163, 255)),
-    (3, "feathered", (255, 210, 74, 255)),
-    (4, "observed on another date", (79, 216, 255, 255)),
+    (1, "original", (120, 160, 120, 0)),
+    (2, "generated", (255, 79, 163, 150)),
+    (3, "feathered", (255, 210, 74, 150)),
+    (4, "observed on another date", (79, 216, 255, 150)),
 )
 MASK = (
     (0, "clear", (0, 0, 0, 0)),

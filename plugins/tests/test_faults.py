@@ -69,3 +69,8 @@ def test_what_is_no_raster_is_refused_in_words(run, tmp_path):
     (tmp_path / "text.tif").write_text("not a raster", encoding="utf-8")
     with pytest.raises(QgsProcessingException, match=r"INPUT|Cloudy scene"):
         run("removeclouds", INPUT=tmp_path / "text.tif", OUTPUT=tmp_path / "o.tif")
+
+
+def test_a_translation_without_a_model_is_refused_at_once(run, scene, tmp_path):
+    with pytest.raises(QgsProcessingException, match="No model is chosen"):
+        run("translate", INPUT=scene, OUTPUT=tmp_path / "o.tif")

@@ -110,10 +110,9 @@ def test_a_layer_of_a_product_is_the_product(layers, log, source, product):
 
 
 def test_polygons_keep_their_place_in_another_crs(layers, provider):
-    degrees = QgsCoordinateReferenceSystem("EPSG:4326")
     metres = QgsCoordinateReferenceSystem("EPSG:32632")
     drawn = layers.rectangle(QgsRectangle(473_660, 5_249_070, 478_780, 5_254_190), metres)
-    path = layers.polygon_file(drawn, QgsProcessingContext(), crs=degrees, ending="geojson")
+    path = layers.polygon_file(drawn, QgsProcessingContext(), crs="EPSG:4326", ending="geojson")
     written = QgsVectorLayer(path)
     assert written.featureCount() == 1
     assert written.extent().contains(8.7, 47.4)

@@ -96,6 +96,8 @@ def test_a_batch_with_failed_items_has_a_result(standing_in):
         ("tell(event='result'); sys.exit(1)", "code 1"),
         ("tell(event='error', kind='GridError', message='the grids differ'); sys.exit(1)",
          "^the grids differ$"),
+        ("tell(event='error', kind='UsageError', message='Missing option --model.'); sys.exit(1)",
+         "^Missing option --model.$"),
         ("tell(event='cancelled'); sys.exit(130)", "outside of QGIS"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "code -9"),
     ],
