@@ -33,7 +33,11 @@ from geodecloud.run.detectors import Detector, detector_named
 
 BANDS = ("B02", "B03", "B04", "B08")
 RGB = ("blue", "green", "red")
-NAMES = ("cloud-mask", "spectral", "cloud-mask-rgb", "spectral-rgb", "ukis-csmask")
+NAMES = (
+    *("joint", "cloud-mask", "spectral"),
+    *("joint-rgb", "cloud-mask-rgb", "spectral-rgb"),
+    "ukis-csmask",
+)
 UNGROWN = Shaping(specks_m2=DETECTED.specks_m2, holes_m2=DETECTED.holes_m2)
 
 THICK, THIN_FROM = 0.15, 0.04  # how much brighter in blue the cloudy side of a real pair is
@@ -130,15 +134,14 @@ def truth(data: Path, names: Sequence[str]) -> None:
     image, mask = np.moveaxis(file["img"], -1, 0), file["msk"][..., 0]
     lines = []
     for name, side_m, n_bands in (
-        ("cloud-mask", 10, 4), ("cloud-mask", 30, 4), ("spectral", 10, 4), ("spectral", 30, 4),
-        ("cloud-mask-rgb", 10, 4), ("cloud-mask-rgb", 30, 4),
-        ("spectral-rgb", 10, 4), ("spectral-rgb", 30, 4),
+        *((name, side_m, 4) for name in NAMES[:3] for side_m in (10, 30)),
+        *((name, side_m, 3) for name in NAMES[3:6] for side_m in (10, 30)),
         ("ukis-csmask", 10, 4), ("ukis-csmask", 30, 4), ("ukis-csmask", 30, 6),
     ):  # fmt: skip
         if name not in names:
             continue
         grid = GeoBox((512, 512), Affine(side_m, 0, 6e5, 0, -side_m, 5e6), "EPSG:32632")
-        codes = found(detector_named(name), scene_of(image[:n_bands], "L1C", grid))
+        codes = found(detector_named(name), scene_of(image[: max(n_bands, 4)], "L1C", grid))
         if codes is not None:
             cloud = score(is_cloud(codes), mask == 4, mask != 1)
             shadow = score(codes == SHADOW, mask == 0, mask != 1)

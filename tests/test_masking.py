@@ -112,7 +112,7 @@ def test_qa60_of_a_file_that_declares_0_as_nodata_is_clear_where_it_is_0(tmp_pat
 def test_words_mean_what_they_say(scene) -> None:
     assert (codes_of(scene, "all")[:, 6:] == CLOUD).all()
     assert (codes_of(scene, "none")[:, 6:] == CLEAR).all()
-    assert np.array_equal(codes_of(scene, "spectral"), codes_of(scene, "auto"))
+    assert np.array_equal(codes_of(scene, "joint"), codes_of(scene, "auto"))
     found = codes_of(scene)
     assert (found[44:52, 36:44] == CLOUD).all()
     assert 0.03 < (found == MARGIN).mean() < 0.3

@@ -6,34 +6,43 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
-from geodecloud.geo.scene import ArrayScene
-from geodecloud.geo.sensors import SENSORS
+from geodecloud.geo.classing import Shaping, write_classes
+from geodecloud.geo.masks import CLOUD, MARGIN, SHADOW, THIN
+from geodecloud.geo.scene import ArrayScene, ArraySink
+from geodecloud.geo.sensors import SENSORS, Band, Sensor
 from geodecloud.models import load_translator
+from geodecloud.run.detectors import DETECTORS
 from geodecloud.run.onnx import OnnxTranslator
 from geodecloud.run.package import SHIPPED, open_package
 from geodecloud.translator import Request
 from tests.strategies import make_scene, make_sensor, utm_geobox
 
 FORMAT_BYTES = 4_000_000
+MASK_BYTES = 2_000_000
 ALL_BYTES = 40_000_000
 NAMES = sorted(path.parent.name for path in SHIPPED.glob("*/model.json"))
 HELD_OUT_FOLD = 2
 
 
 def test_there_is_a_model() -> None:
-    assert "decloud-s2-4band" in NAMES
+    assert {"decloud-s2-4band", "cloud-mask", "cloud-mask-rgb"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_model_is_whole_small_and_says_where_it_comes_from(name: str) -> None:
     package = open_package(name)
+    is_mask = package.card.task == "cloud-mask"
     for file, entry in package.card.files.items():
-        assert len(package.read(file)) == entry.n_bytes <= FORMAT_BYTES
+        most = MASK_BYTES if is_mask else FORMAT_BYTES
+        assert len(package.read(file)) == entry.n_bytes <= most
     assert package.card.attribution
     assert package.card.licence
-    assert package.card.metrics["masked"]["psnr"]
-    assert "Generated, not observed" in (package.folder / "README.md").read_text()
+    region, figure = ("skies", "cloud_f1") if is_mask else ("masked", "psnr")
+    assert package.card.metrics[region][figure]
+    assert ("Generated, not observed" in (package.folder / "README.md").read_text()) != is_mask
 
 
 def test_all_models_together_stay_small() -> None:
@@ -94,3 +103,42 @@ def test_it_beats_the_fill_on_places_it_has_not_seen(shared_data: Path, tmp_path
     # nothing shines through: it may be no better, and is hardly worse
     assert gain("thick") > -0.15
     assert gain("pairs_thick") > -0.25
+
+
+def found_beside_the_reference(shared_data: Path, name: str, side_m: float) -> dict[str, float]:
+    """F1 of cloud and of shadow on the one scene with a true mask, as it is found and shaped."""
+    (path,) = (shared_data / "test/ukis_cloudmask_512").glob("*.npz")
+    file = np.load(path)
+    image, truth = np.moveaxis(file["img"], -1, 0), file["msk"][..., 0]
+    grid = GeoBox((512, 512), Affine(side_m, 0, 6e5, 0, -side_m, 5e6), "EPSG:32632")
+    bands = ("B02", "B03", "B04", "B08")
+    sensor = Sensor("s", tuple(Band(each, dtype="float32") for each in bands), level="L1C")
+    scene = ArrayScene(image[:4].astype(np.float32), sensor, grid)
+    with ArraySink(1, (512, 512), np.uint8) as sink:
+        shaping = Shaping(specks_m2=500, holes_m2=5000)
+        write_classes(scene, DETECTORS[name].prepare(scene), sink, shaping)
+    codes, where = sink.dn[0], truth != 1
+    figures = {}
+    for kind, said, true in (
+        ("cloud", np.isin(codes, [CLOUD, THIN, MARGIN]), truth == 4),
+        ("shadow", codes == SHADOW, truth == 0),
+    ):
+        both = (said & true & where).sum()
+        figures[kind] = 2 * both / ((said & where).sum() + (true & where).sum())
+    return figures
+
+
+@pytest.mark.parametrize(
+    ("name", "side_m", "cloud", "shadow"),
+    [
+        ("joint", 10, 0.90, 0.84),
+        ("joint", 30, 0.90, 0.88),
+        ("joint-rgb", 10, 0.90, 0.76),
+    ],
+)
+def test_network_and_rules_find_what_the_reference_mask_shows(
+    shared_data: Path, name: str, side_m: float, cloud: float, shadow: float
+) -> None:
+    figures = found_beside_the_reference(shared_data, name, side_m)
+    assert figures["cloud"] > cloud
+    assert figures["shadow"] > shadow

@@ -16,7 +16,7 @@ from geodecloud.learn.plan import Batch
 
 SKY_TYPES = (*["cumulus"] * 5, "cirrus", "cirrus", "deck", "fog")
 COVERAGE = (0.1, 0.75)
-NO_SKIES = 0.12
+NO_SKIES = 0.35
 """The part of windows that no sky lies over: a detector is asked of clear scenes too."""
 
 STEPS_M = (10.0, 15.0, 20.0, 30.0)

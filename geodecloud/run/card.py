@@ -77,7 +77,8 @@ def _ways(card: ModelCard) -> Iterator[str]:
     head = ("direction", "wants", "from", "to", "looks, px", "stride, px")
     yield _table(head, [_way(way) for way in card.directions])
     if card.resolution_m is not None:
-        yield f"Made for pixels of {card.resolution_m:g} m; half to twice of that is taken."
+        most = "3.5 times" if card.task == MASKS else "twice"
+        yield f"Made for pixels of {card.resolution_m:g} m; half to {most} of that is taken."
 
 
 def _way(way: Direction) -> tuple[str, ...]:
@@ -97,7 +98,8 @@ def _figures(card: ModelCard) -> Iterator[str]:
     if not rows:
         yield "None were computed when the model was saved."
         return
-    yield "On places that were held out, beside what needs no training:"
+    beside = "" if card.task == MASKS else ", beside what needs no training"
+    yield f"On places that were held out{beside}:"
     shown = {"values", "data_range"}
     for figure, title in FIGURES.items():
         keys = [key for key in _keys(rows) if key.split("_")[0] == figure]

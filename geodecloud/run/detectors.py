@@ -26,6 +26,7 @@ from geodecloud.geo.scene import Scene
 from geodecloud.progress import Listener, silent
 from geodecloud.run.cloudless import CloudlessDetector
 from geodecloud.run.csmask import CsmaskDetector
+from geodecloud.run.joint import JointDetector
 from geodecloud.run.network import NetworkDetector, bands_in, is_model, shipped_networks
 from geodecloud.run.spectral import SpectralDetector
 
@@ -132,11 +133,18 @@ class Qa60Detector:
         return np.where(valid, codes, NODATA).astype(np.uint8)
 
 
+VISIBLE, COLOURS = ("B02", "B03", "B04"), ("blue", "green", "red")
+FOUR = (*VISIBLE, "B08")
+
 DETECTORS: Mapping[str, Detector] = MappingProxyType(
     {
         "scl": SclDetector(),
-        "spectral": SpectralDetector("spectral", ("B02", "B03", "B04", "B08")),
-        "spectral-rgb": SpectralDetector("spectral-rgb", ("blue", "green", "red")),
+        "joint": JointDetector("joint", "cloud-mask", SpectralDetector("spectral", FOUR)),
+        "joint-rgb": JointDetector(
+            "joint-rgb", "cloud-mask-rgb", SpectralDetector("spectral-rgb", VISIBLE)
+        ),
+        "spectral": SpectralDetector("spectral", FOUR),
+        "spectral-rgb": SpectralDetector("spectral-rgb", COLOURS),
         "qa60": Qa60Detector(),
         "ukis-csmask": CsmaskDetector(),
         "s2cloudless": CloudlessDetector(),
@@ -146,6 +154,9 @@ DETECTORS: Mapping[str, Detector] = MappingProxyType(
 
 TRUSTED = ("scl", "spectral", "spectral-rgb")
 """Those that "auto" chooses from, the most trusted first."""
+
+JOINED = MappingProxyType({"cloud-mask": "joint", "cloud-mask-rgb": "joint-rgb"})
+"""Networks that are shipped, and the detectors in which rules vote beside them."""
 
 
 def is_detector(name_or_path: str) -> bool:
@@ -175,7 +186,8 @@ def detector_named(name_or_path: str | Path) -> Detector:
 def detector_for(scene: Scene) -> Detector:
     """Return the detector for a scene, not yet prepared: the first whose bands it has.
 
-    A cloud-mask model that is shipped goes before the rules, where bands and pixel size suit it.
+    A cloud-mask model that is shipped goes before the rules, where bands and pixel size suit it;
+    where the rules know its bands both vote.
     A scene of B02, B03 and B04 without near infrared counts as one of red, green and blue.
 
     Raises:
@@ -183,12 +195,13 @@ def detector_for(scene: Scene) -> Detector:
     """
     have = scene.sensor.band_names
     known = [DETECTORS[name] for name in TRUSTED]
-    for detector in [known[0], *shipped_networks(scene), *known[1:]]:
+    shipped = shipped_networks(scene)
+    networks = [DETECTORS.get(JOINED.get(each.name, ""), each) for each in shipped]
+    for detector in [known[0], *networks, *known[1:]]:
         if set(bands_in(scene, detector.bands)) <= set(have):
             return detector
-    visible = ("B02", "B03", "B04")
-    if set(visible) <= set(have):
-        return SpectralDetector("spectral-rgb", visible)
+    if set(VISIBLE) <= set(have):
+        return SpectralDetector("spectral-rgb", VISIBLE)
     wanted = "; ".join(", ".join(detector.bands) for detector in known)
     raise BandError(
         f"scene has bands {', '.join(have)}",

@@ -52,7 +52,8 @@ OUTPUTS = MappingProxyType(
 COLOURS = MappingProxyType({"B02": "blue", "B03": "green", "B04": "red"})
 """What the bands of a Sentinel-2 scene are called in a picture of it."""
 
-BLOCK_PX = 512
+BLOCK_PX = 1024
+"""Most of a side that a network sees at once, without its surroundings."""
 COARSEST, FINEST = 3.5, 0.5
 """Pixels of a scene may be so many times as large as those that a model was made for."""
 
@@ -159,23 +160,29 @@ class NetworkDetector:
             step_px = max(1, round(_side_m(scene) / self.resolution_m))
         return replace(self, bands=bands, level=scene.sensor.level, gain=gain, step_px=step_px)
 
-    def classes(self, reflectance: Floats, valid: Flags) -> Classes:
-        """Return (H, W) codes of ``CLASSES`` for (C, H, W) reflectance and (H, W) validity."""
+    def classes(self, reflectance: Floats, valid: Flags, evidence: Floats | None = None) -> Classes:
+        """Return (H, W) codes of ``CLASSES`` for (C, H, W) reflectance and (H, W) validity.
+
+        ``evidence`` (K, H, W) is added to the scores of the K classes, in the order of ``codes``.
+        """
         stride_px = self.stride_px
-        needed_px = -(-max(valid.shape) // stride_px) * stride_px
-        most_px = -(-BLOCK_PX // (self.step_px * stride_px)) * stride_px
+        n_blocks = -(-max(valid.shape) * self.step_px // BLOCK_PX)
+        size_px = -(-max(valid.shape) // (n_blocks * stride_px)) * stride_px
         context_px = -(-self.margin_px // stride_px) * stride_px
-        found = in_blocks(reflectance, min(needed_px, most_px), context_px, self._classified)
+        seen = reflectance if evidence is None else np.concatenate([reflectance, evidence])
+        found = in_blocks(seen, size_px, context_px, self._classified)
         return np.where(valid, found, NODATA).astype(np.uint8)
 
     def _classified(self, block: Floats) -> Classes:
-        step = self.step_px
-        seen = enlarged(block * np.float32(self.gain), step)
+        step, n_bands = self.step_px, len(self.bands)
+        seen = enlarged(block[:n_bands] * np.float32(self.gain), step)
         request = Request(seen[None], np.ones((1, *seen.shape), bool), level=self.level)
         scores = self._network(request).pixels[0]
         n_scores, height, width = scores.shape
         squares = scores.reshape(n_scores, height // step, step, width // step, step)
         scores = squares.mean(axis=(2, 4))
+        if len(block) > n_bands:
+            scores = scores + block[n_bands:]
         return np.asarray(np.array(self.codes, np.uint8)[scores.argmax(axis=0)])
 
     @cached_property

@@ -17,6 +17,7 @@ from geodecloud.geo.scene import ArrayScene, shape_of
 from geodecloud.geo.sensors import SENSORS, Band, Sensor
 from geodecloud.geo.tiling import Tiling, Window
 from geodecloud.run.detectors import DETECTORS, SclDetector, detector_for, detector_named
+from geodecloud.run.network import bands_in
 from tests.run.test_spectral import cloudy
 
 SHAPE, SMALL = (700, 740), (210, 220)
@@ -109,21 +110,29 @@ def test_each_detector_is_known_by_its_own_name() -> None:
     ("bands", "name"),
     [
         ((*S2, "SCL"), "scl"),
-        (S2, "spectral"),
-        (("B08", "B04", "B03", "B02", "B11"), "spectral"),
-        (("red", "green", "blue"), "spectral-rgb"),
-        (("B04", "B03", "B02"), "spectral-rgb"),
+        (S2, "joint"),
+        (("B08", "B04", "B03", "B02", "B11"), "joint"),
+        (("red", "green", "blue"), "joint-rgb"),
+        (("B04", "B03", "B02"), "joint-rgb"),
     ],
 )
 def test_a_scene_gets_the_most_trusted_detector_that_fits_its_bands(bands, name) -> None:
-    detector = detector_for(scene_of(*bands))
+    scene = scene_of(*bands)
+    detector = detector_for(scene)
     assert detector.name == name
-    assert set(detector.bands) <= set(bands)
+    assert set(bands_in(scene, detector.bands)) <= set(bands)
 
 
 def test_a_picture_in_red_green_and_blue_gets_a_detector() -> None:
     picture = ArrayScene(np.ones((3, 4, 4), np.uint8), SENSORS["rgb"])
-    assert detector_for(picture).bands == ("blue", "green", "red")
+    assert detector_for(picture).prepare(picture).bands == ("blue", "green", "red")
+
+
+@pytest.mark.parametrize(("n_bands", "name"), [(4, "spectral"), (3, "spectral-rgb")])
+def test_pixels_too_large_for_a_network_leave_the_rules_alone(n_bands, name) -> None:
+    coarse = GeoBox((8, 8), Affine(60, 0, 600_000, 0, -60, 5_000_000), "EPSG:32632")
+    scene = scene_of(*S2[:n_bands])
+    assert detector_for(ArrayScene(scene.dn, scene.sensor, coarse)).name == name
 
 
 def test_a_scene_that_fits_no_detector_is_told_what_is_needed() -> None:
@@ -180,5 +189,5 @@ def test_csmask_takes_the_network_for_the_bands_the_level_and_the_pixels() -> No
 
 def test_a_detector_is_known_by_name_or_refused_naming_the_others() -> None:
     assert detector_named("spectral") is DETECTORS["spectral"]
-    with pytest.raises(OptionError, match=r"'spectrral'.*scl, spectral"):
+    with pytest.raises(OptionError, match=r"'spectrral'.*scl, joint, joint-rgb, spectral"):
         detector_named("spectrral")
