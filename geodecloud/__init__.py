@@ -8,6 +8,10 @@
     for chip in geodecloud.cut_scene(scene, size_px=64): # whole-pixel tiles
         ...
 
+    import geodecloud.accessor                           # over xarray: docs/xarray.md
+
+    clear = cloudy.geodecloud.decloud()                  # lazy where the array is lazy
+
 Names are imported when they are first used: ``import geodecloud`` brings no array package.
 """
 
