@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 CORE := $(VENV)/.core
 FULL := $(VENV)/.full
 BENCH := $(VENV)/.bench
+# The plugin runs in the Python of QGIS, which is that of the system.
+QGIS := .venv-qgis
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # one thread: tests are small, and threads that wait for a busy core cost more than they bring
@@ -14,7 +16,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo figures test test-slow test-properties test-all check bench system clean distclean
+.PHONY: help demo figures test test-slow test-properties test-all test-qgis plugin check bench system clean distclean
 
 help: ## List the targets
 	@echo "geodecloud: make TARGET"
@@ -46,6 +48,13 @@ test-properties: $(FULL) ## Run the properties of the road with 500 examples eac
 test-all: $(FULL) check ## Run everything that this machine can
 	$(PYTEST)
 
+test-qgis: $(FULL) $(QGIS)/.ready ## Try the plugin in QGIS, which Debian's apt-get brings, as root
+	QT_QPA_PLATFORM=offscreen QGIS_CUSTOM_CONFIG_PATH=$(QGIS)/profile OMP_NUM_THREADS=1 \
+	    $(QGIS)/bin/python -m pytest -c plugins/pytest.ini plugins/tests
+
+plugin: ## Build the zip of the QGIS plugin into dist/
+	@$(or $(PYTHON),python3) plugins/package.py dist
+
 check: $(FULL) ## Check style (ruff), format (ruff) and types (mypy)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -68,7 +77,7 @@ clean: ## Delete what tests and demos left, not the environment
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 distclean: clean ## Delete the environment too
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(QGIS)
 
 # pip comes last in a new environment: where it is, the environment is whole. Each candidate is
 # run before it is taken, because a name on the PATH may lead nowhere.
@@ -99,4 +108,21 @@ $(BENCH): pyproject.toml constraints.txt | $(FULL)
 	@echo "Installing the peers of the benchmarks"
 	@$(PIP) -e '.[all,test,dev,bench]'
 	@$(PIP) --no-deps pytorch-toolbelt
+	@touch $@
+
+$(QGIS)/.ready:
+	@if command -v qgis_process.bin >/dev/null && /usr/bin/python3 -c 'import qgis.core' 2>/dev/null; \
+	then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "Installing QGIS (270 MB, about two minutes)"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	        --no-install-recommends qgis python3-qgis qgis-providers python3-venv xvfb >/dev/null; \
+	else \
+	    echo "The plugin's tests need QGIS. On Debian or Ubuntu, as root:" >&2; \
+	    echo "    apt-get install qgis python3-qgis qgis-providers python3-venv xvfb" >&2; \
+	    exit 1; \
+	fi
+	@/usr/bin/python3 -m venv --clear --system-site-packages $(QGIS)
+	@$(QGIS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	    pytest pytest-timeout pytest-qgis flake8
 	@touch $@
