@@ -27,7 +27,7 @@ from geodecloud.benchmark.suites import Suite
 from geodecloud.errors import DataError
 from geodecloud.progress import Listener, Progress, silent
 
-GRID_CASES = 4
+GRID_CASES = 3
 """Cases on which models are drawn on two tile grids: each costs several more answers."""
 
 COMPARED = ("masked", "thin", "thick", "shadow")

@@ -93,7 +93,7 @@ def gain_and_offset(case: Case) -> Floats:
 
     A gain and an offset a band and class, which give the masked pixels of the class the mean and
     the spread of the clear pixels around; the classes are the true ones, as no detector knows
-    them. Under thick cloud stands the fill.
+    them. Under thick cloud, and where the mask holds too much, stands the fill.
     """
     answer = case.filled.values.copy()
     is_clear = case.counted & ~case.mask
@@ -105,9 +105,6 @@ def gain_and_offset(case: Case) -> Floats:
         if min(np.count_nonzero(around), np.count_nonzero(where)) < LEAST_VALUES:
             continue
         answer[:, where] = _matched(case.pixels[:, where], case.pixels[:, around])
-    answer[:, case.mask & (case.classes == CLEAR)] = case.pixels[
-        :, case.mask & (case.classes == CLEAR)
-    ]
     return answer
 
 

@@ -17,6 +17,9 @@ KINDS = {
 Result = Mapping[str, Any]
 Row = Mapping[str, Any]
 
+WHAT_DATA_IS = """DATA is the folder whose files the table of splits names: clear scenes and \
+pairs in `train/`, series of dates in `test/`."""
+
 HOW_TO_READ = """\
 A figure is the mean over places (or dates, or blocks), each of which pools its windows: PSNR of
 the pooled squared error in a range of 1, SSIM and MAE means over pixels, SAM a mean over spectra.
@@ -59,7 +62,7 @@ def page_of(
     """
     parts = [
         "# Benchmark",
-        f"Written by `{command}`, with fixed seeds, on a CPU.",
+        f"Written by `{command}`, with fixed seeds, on a CPU. {WHAT_DATA_IS}",
         "## How to read it",
         HOW_TO_READ,
     ]

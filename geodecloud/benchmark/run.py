@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import geodecloud
+from geodecloud import __version__
 from geodecloud.benchmark.archive import Archive
 from geodecloud.benchmark.averages import DRAWS, SEED
 from geodecloud.benchmark.case import Case, Floats
@@ -125,7 +125,7 @@ def run_benchmark(
             pictures.sheets[ZURICH] = zurich
         _write(options, results, models, pictures.drawn())
     return {
-        "geodecloud": geodecloud.__version__,
+        "geodecloud": __version__,
         "bootstrap": {"draws": DRAWS, "seed": SEED},
         "models": {model.name: said_of(model) for model in models},
         "suites": results,

@@ -15,7 +15,7 @@ from geodecloud.picture import Bytes, bands_to_show, limits, stretched
 INCHES, DPI = 2.0, 100
 CLOUDY = "cloudy"
 RIM = (255, 79, 163)
-SHOWN_SHARE = (0.25, 0.75)
+SHOWN_SHARE = (0.2, 0.75)
 """Share of a case that is masked, where it is worth a look."""
 
 

@@ -164,7 +164,8 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             Suite(
                 "multidate",
                 "One place of SEN12MS-CR-TS on its clear dates of 2018, each under a known "
-                "sky, with the nearest other clear date as a reference.",
+                "sky, with the nearest other clear date as a reference. Models may know other "
+                "parts of this tile, not this one.",
                 "date", BANDS, known_sky_drafts, frozenset({"reference"}),
             ),
             Suite(
