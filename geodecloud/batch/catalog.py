@@ -22,6 +22,7 @@ from pystac.extensions.view import ViewExtension
 from geodecloud import __version__
 from geodecloud.batch.query import Item
 from geodecloud.errors import InputError, MissingExtraError
+from geodecloud.geo.excerpt import bounds_of, footprint
 from geodecloud.geo.publish import alone, publish
 from geodecloud.geo.raster import open_scene
 from geodecloud.geo.scene import Scene, shape_of
@@ -274,10 +275,9 @@ def _footprint(scene: Scene, source: Item) -> tuple[dict[str, Any] | None, list[
     """Where the pixels lie, in degrees; what the source says, where they lie nowhere."""
     if scene.geobox.crs is None:
         return source.get("geometry"), source.get("bbox")
-    ground = scene.geobox.extent.to_crs("EPSG:4326", scene.geobox.resolution.x * 256)
-    rounded = json.loads(json.dumps(ground.json), parse_float=lambda text: round(float(text), 7))
-    bounds = ground.boundingbox
-    return rounded, [round(float(value), 7) for value in bounds.bbox]
+    ring = [[round(value, 7) for value in point] for point in footprint(scene.geobox, 3)]
+    bounds = [round(value, 7) for value in bounds_of(scene.geobox)]
+    return {"type": "Polygon", "coordinates": [ring]}, bounds
 
 
 def _lineage(made: Made) -> str:

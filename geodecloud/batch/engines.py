@@ -22,6 +22,7 @@ from geodecloud.batch.jobs import Job, JobResult, run_job
 from geodecloud.errors import InputError, MissingExtraError, NetworkError, OptionError
 
 LOOPBACK = "127.0.0.1"
+CONNECT_S = 30
 AHEAD = 3
 """Jobs handed out for each worker: it never waits, and few are lost with it."""
 
@@ -156,7 +157,7 @@ def dask(jobs: Sequence[Job], out: str, workers: Workers) -> Iterator[JobResult]
                 )
             )
         try:
-            client = stack.enter_context(distributed.Client(address, timeout=30))
+            client = stack.enter_context(distributed.Client(address, timeout=CONNECT_S))
         except (OSError, TimeoutError, ValueError) as error:
             raise NetworkError(
                 f"no Dask scheduler answers at {workers.scheduler}",

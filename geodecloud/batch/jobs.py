@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 import time
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from geodecloud.batch.catalog import CLEAR, MASK, PROVENANCE, Made, is_done, rec
 from geodecloud.batch.query import Bounds, Item
 from geodecloud.errors import GeodecloudError, NetworkError, OutputError
 from geodecloud.geo.assets import Asset, open_assets
-from geodecloud.geo.excerpt import within
+from geodecloud.geo.excerpt import bounds_of, within
 from geodecloud.geo.fetching import Fetcher, Network
 from geodecloud.geo.links import redacted, redacted_text
 from geodecloud.geo.publish import alone
@@ -238,7 +237,7 @@ def _done(job: Job, out: Path, n_threads: int | None) -> JobResult:
         scene = _opened(job.scene, job, stack, notes, job.bounds)
         names = [name for name in scene.sensor.band_names if name in job.bands]
         scene = scene.select(names)
-        bounds = _bounds_of(scene) or job.bounds
+        bounds = job.bounds if scene.geobox.crs is None else bounds_of(scene.geobox)
         helpers = [_opened(each, job, stack, notes, bounds) for each in job.references]
         radar = _opened(job.radar, job, stack, notes, bounds) if job.radar else None
         options = DecloudOptions(**job.options)
@@ -278,15 +277,6 @@ def _opened(
     fetcher = Fetcher(job.network)
     scene = stack.enter_context(open_assets(source.assets, fetcher, notes=notes))
     return scene if bounds is None or scene.geobox.crs is None else within(scene, bounds)
-
-
-def _bounds_of(scene: Scene) -> Bounds | None:
-    """West, south, east and north of a scene in degrees; None where it lies nowhere."""
-    if scene.geobox.crs is None:
-        return None
-    bounds = scene.geobox.extent.to_crs("EPSG:4326", resolution=math.inf).boundingbox
-    west, south, east, north = (float(value) for value in bounds.bbox)
-    return west, south, east, north
 
 
 def _translator(

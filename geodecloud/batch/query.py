@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import shapely
+from shapely.errors import ShapelyError
 from shapely.geometry import box, mapping, shape
 from shapely.geometry.base import BaseGeometry
 
@@ -199,7 +200,7 @@ def read_area(path: str | Path) -> dict[str, Any]:
         area = shapely.union_all(shapes)
         if area.is_empty or not area.is_valid:
             raise ValueError("no area")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, shapely.GEOSException) as e:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ShapelyError) as e:
         raise InputError(
             f"{path} cannot be read ({e})", "GeoJSON in degrees (RFC 7946)", "export it as GeoJSON"
         ) from e

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from shapely.errors import ShapelyError
 from shapely.geometry import box
 
 from geodecloud.batch.catalog import write_catalog
@@ -34,6 +35,9 @@ TRAVELLING = frozenset(
      "max_cloud", "halo", "tile_size_px", "batch_size", "device"}
 )  # fmt: skip
 """Fields of ``DecloudOptions`` that a batch takes; the others are one scene's own."""
+
+# What comes of assets that are described by other kinds of values than STAC has.
+_MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, ShapelyError)
 
 Note = Callable[[str], None]
 
@@ -200,7 +204,7 @@ def plan(
         job = _bare(item, query.bounds, options, needs.model_sha256, network)
         try:
             jobs.append(_filled(job, item, needs, others, radar))
-        except GeodecloudError as error:
+        except (GeodecloudError, *_MALFORMED) as error:
             failures.append(JobResult.of_failure(job, error))
     return jobs, failures
 

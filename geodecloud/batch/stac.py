@@ -15,6 +15,7 @@ import pystac_client
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from pystac_client.warnings import DoesNotConformTo, PystacClientWarning
+from shapely.errors import ShapelyError
 
 from geodecloud.batch.query import Item, Query
 from geodecloud.errors import InputError, MissingExtraError
@@ -30,7 +31,10 @@ MAX_JSON_BYTES = 64_000_000
 MAX_TABLE_BYTES = 2_000_000_000
 
 # What pystac raises over content that is no STAC.
-_FAILURES = (pystac.STACError, APIError, ValueError, TypeError, KeyError, AttributeError)
+_FAILURES = (
+    pystac.STACError, pystac.STACTypeError, APIError, ShapelyError, InputError,
+    ValueError, TypeError, LookupError, AttributeError, RecursionError, ArithmeticError,
+)  # fmt: skip
 
 Note = Callable[[str], None]
 
@@ -53,7 +57,7 @@ def find_items(source: str, query: Query, fetcher: Fetcher, on_note: Note) -> It
     n_found = 0
     for item in _all_items(source, query, fetcher, on_note):
         key = (str(item.get("collection")), item["id"])
-        if key in seen or not query.keeps(item):
+        if key in seen:
             continue
         seen.add(key)
         yield item
@@ -66,14 +70,15 @@ def _all_items(source: str, query: Query, fetcher: Fetcher, on_note: Note) -> It
     documents = _Documents(fetcher)
     href = source if not is_file(source) else str(Path(path_of(source)).absolute())
     if urlsplit(href).path.endswith(".parquet"):
-        found = _of_table(documents.read_bytes(href, MAX_TABLE_BYTES), href)
-        yield from _told(found, href, on_note)
+        table = _of_table(documents.read_bytes(href, MAX_TABLE_BYTES), href)
+        yield from _wanted(table, href, query, on_note)
         return
     root = documents.read(href)
     if _link(root, "search") and not is_file(href):
-        yield from _told(_searched(root, href, query, documents, on_note), href, on_note)
+        found = _searched(root, href, query, documents, on_note)
     else:
-        yield from _told(_walked(root, href, query, documents), href, on_note)
+        found = _walked(root, href, query, documents)
+    yield from _wanted(found, href, query, on_note)
 
 
 class _Documents(StacApiIO):
@@ -125,7 +130,10 @@ class _Documents(StacApiIO):
             answer = self.fetcher.fetch(
                 href, method="POST", headers=kind, body=body, limit=MAX_JSON_BYTES
             )
-        return json.dumps(_parsed(answer.content, href))
+        page = _parsed(answer.content, href)
+        if not isinstance(page.get("features"), list):
+            raise _no_catalog(href, "a page of it holds no features")
+        return json.dumps(page)
 
 
 def _searched(
@@ -150,9 +158,7 @@ def _searched(
         on_note("the server cannot filter by properties: items are filtered here")
     before: set[str] = set()
     for number, page in enumerate(search.pages_as_dicts(), 1):
-        features = page.get("features")
-        if not isinstance(features, list):
-            raise _no_catalog(href, "a page of it holds no features")
+        features = page["features"]
         names = {f"{f.get('collection')}/{f.get('id')}" for f in features if isinstance(f, dict)}
         if number > MAX_PAGES or (names and names <= before):
             raise InputError(
@@ -215,7 +221,9 @@ def _of_table(content: bytes, href: str) -> Iterator[tuple[Any, str]]:
         raise _no_catalog(href, "it is no table of items") from error
 
 
-def _told(found: Iterator[tuple[Any, str]], href: str, on_note: Note) -> Iterator[Item]:
+def _wanted(
+    found: Iterator[tuple[Any, str]], href: str, query: Query, on_note: Note
+) -> Iterator[Item]:
     """Items as the current version of STAC has them; what is none is left out, and said."""
     for content, at in found:
         try:
@@ -225,14 +233,18 @@ def _told(found: Iterator[tuple[Any, str]], href: str, on_note: Note) -> Iterato
                 item.set_self_href(_joined(at, _link(content, "self") or at))
             item.make_asset_hrefs_absolute()
             plain: dict[str, Any] = item.to_dict(transform_hrefs=False)
-            if not plain["id"] or not isinstance(plain["properties"], dict):
+            if not (isinstance(plain["id"], str) and plain["id"]):
                 raise ValueError("no id")
+            if not isinstance(plain.get("collection"), str | None):
+                raise ValueError("its collection is no id")
+            is_wanted = query.keeps(plain)
         except _FAILURES as error:
             name = content.get("id") if isinstance(content, dict) else None
             reason = type(error).__name__
             on_note(f"left out {name or 'an entry'} of {redacted(href)}: no STAC item ({reason})")
         else:
-            yield plain
+            if is_wanted:
+                yield plain
 
 
 def _link(content: dict[str, Any], rel: str) -> str | None:

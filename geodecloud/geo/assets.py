@@ -53,7 +53,7 @@ class Asset:
 
     Attributes:
         href: a URL, or a path.
-        bands: in the order of its channels.
+        bands: in the order of its channels; none where the file says it.
         level: of the product, where it is known.
         crs, transform, shape: where its pixels lie, for a file that does not say it: a CRS by its
             code or WKT, six numbers by rows, (height, width).
@@ -101,15 +101,15 @@ class _AssetLayer(Layer):
         self, profile: Profile, shape: tuple[int, int], asked: Overrides, n_before: int = 0
     ) -> tuple[Sensor, Profile]:
         told = self.asset.bands
-        if len(told) != profile.n_bands:
+        if told and len(told) != profile.n_bands:
             raise BandError(
                 f"{redacted(self.asset.href)} holds {profile.n_bands} bands",
                 f"its catalog says {len(told)}: {', '.join(band.name for band in told)}",
                 "ask who made the catalog",
             )
-        names = Overrides(bands=tuple(b.name for b in told), level=asked.level or self.asset.level)
-        sensor = sensor_of(profile, self.entry.path.stem, shape, names, n_before)
-        pairs = zip(told, sensor.bands, strict=True)
+        named = Overrides(tuple(b.name for b in told) or None, level=self.asset.level)
+        sensor = sensor_of(profile, self.entry.path.stem, shape, named, n_before)
+        pairs = zip(told or map(AssetBand, sensor.band_names), sensor.bands, strict=True)
         bands = tuple(asked.over(one.over(other)) for one, other in pairs)
         sensor = replace(sensor, bands=bands)
         return sensor, profile.declaring(sensor)

@@ -173,7 +173,7 @@ class Fetcher:
         until = time.monotonic() + self.network.deadline_s
         sink.seek(0)
         n_bytes = 0
-        while piece := response.read(PIECE_BYTES):
+        while piece := response.read1(PIECE_BYTES):  # what is here, however little
             n_bytes += sink.write(piece)
             if n_bytes > limit:
                 raise NetworkError(
@@ -182,7 +182,7 @@ class Fetcher:
                     "ask for less at once, or download the file and use it from the disk",
                 )
             if time.monotonic() > until:
-                raise TimeoutError(f"no end after {self.network.deadline_s:.0f} s")
+                raise unanswered(url, f"no end after {self.network.deadline_s:.0f} s")
         sink.truncate()
         announced = response.headers.get("Content-Length")
         if announced is not None and announced.isdecimal() and int(announced) != n_bytes:

@@ -46,7 +46,7 @@ Range = tuple[int, int]
 
 
 class RemoteRaster:
-    """A raster on a server; its bytes come as they are needed, each once.
+    """A raster on a server; its bytes come as they are needed, and stay.
 
     They lie in a sparse file of the raster's size, which is what GDAL opens: GDAL itself never
     speaks to a server. A TIFF is read by its blocks; other formats, and files on servers that know

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from odc.geo.geobox import GeoBox
 
+from geodecloud.geo.excerpt import bounds_of, footprint
 from geodecloud.geo.profile import Profile
 from geodecloud.geo.raster import write_array
 from geodecloud.geo.sensors import Band, Sensor
@@ -82,14 +83,14 @@ def make_item(
     **properties: Any,
 ) -> dict[str, Any]:
     """An item as JSON."""
-    extent = geobox.extent.to_crs("EPSG:4326")
     said = {
         "datetime": at, "eo:cloud_cover": cloud_cover, "platform": "sentinel-2a",
         "constellation": "sentinel-2", "proj:code": "EPSG:32632", **properties,
     }  # fmt: skip
     return {
         "type": "Feature", "stac_version": "1.0.0", "id": name, "collection": collection,
-        "stac_extensions": [], "geometry": extent.json, "bbox": list(extent.boundingbox.bbox),
+        "stac_extensions": [], "bbox": list(bounds_of(geobox)),
+        "geometry": {"type": "Polygon", "coordinates": [footprint(geobox)]},
         "properties": said, "links": [], "assets": assets,
     }  # fmt: skip
 

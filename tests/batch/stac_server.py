@@ -238,7 +238,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if start >= len(content):
             return self._send(416, b"")
         if kind == "other range":
-            start = max(0, start - 1)
+            start += 1
         tag = f'"{time.monotonic_ns()}"' if kind == "changing" else '"one"'
         part = {"Content-Range": f"bytes {start}-{stop - 1}/{len(content)}", "ETag": tag}
         return self._send(206, content[start:stop], "image/tiff", part, bend=kind)
