@@ -294,9 +294,13 @@ def existing(source: str | os.PathLike[str]) -> Path:
     except OSError:  # longer than any name
         is_odd, exists = True, False
     if is_odd or (_PREFIXED.match(text) and not exists):
-        raise InputError(f"{text[:80]!r} is not a path", "a scene is a file on disk", "name a file")
+        raise InputError(
+            f"{text[:80]!r} is not a path", "what is opened is a file on disk", "name a file"
+        )
     if not exists:
-        raise InputError(f"{path} does not exist", "a scene is a file on disk", "check the name")
+        raise InputError(
+            f"{path} does not exist", "what is opened is a file on disk", "check the name"
+        )
     return path
 
 

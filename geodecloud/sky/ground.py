@@ -97,9 +97,7 @@ class SceneGrid:
         is_square = affine.a > 0 and affine.a == -affine.e and affine.b == affine.d == 0
         if zone == own and is_square:
             return cls(geobox, zone, float(affine.a), is_upright=True)
-        from pyproj import Transformer
-
-        to_zone = Transformer.from_crs(geobox.crs.to_wkt(), zone, always_xy=True)
+        to_zone = _transformer(geobox, zone)
         grid = cls(geobox, zone, 1.0, is_upright=False, _to_zone=to_zone)
         return replace(grid, step_m=grid._usual_step())
 
@@ -175,19 +173,30 @@ class SceneGrid:
 
 def _zone_of_centre(geobox: GeoBox) -> str:
     """Return the UTM zone that the middle of a scene lies in."""
-    from pyproj import Transformer
-
     height, width = geobox.shape
     x, y = geobox.affine * (width / 2, height / 2)
-    crs: Any = geobox.crs
-    longitude, latitude = Transformer.from_crs(crs.to_wkt(), "EPSG:4326", always_xy=True).transform(
-        x, y
-    )
+    longitude, latitude = _transformer(geobox, "EPSG:4326").transform(x, y)
     if not (math.isfinite(longitude) and abs(latitude) <= 90):
         raise GridError(
-            f"the middle of the scene lies at {x:g}, {y:g} in {crs}",
+            f"the middle of the scene lies at {x:g}, {y:g} in {geobox.crs}",
             "a place on Earth",
             "repair its georeference",
         )
     zone = int((longitude + 180) // 6) % 60 + 1
     return f"EPSG:{326 if latitude >= 0 else 327}{zone:02d}"
+
+
+def _transformer(geobox: GeoBox, to: str) -> Any:
+    """Return what turns a scene's coordinates into those of another system, x before y."""
+    from pyproj import Transformer
+    from pyproj.exceptions import ProjError
+
+    crs: Any = geobox.crs
+    try:
+        return Transformer.from_crs(crs.to_wkt(), to, always_xy=True)
+    except ProjError as error:
+        raise GridError(
+            f"no way is known from the coordinate system {crs.proj.name} to {to}",
+            "clouds have their places in metres of a UTM zone",
+            "project the scene, or take its georeference away",
+        ) from error

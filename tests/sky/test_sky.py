@@ -10,6 +10,7 @@ import pytest
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odc.geo import CRS
 from odc.geo.geobox import GeoBox
 
 from geodecloud.errors import GridError, InputError, OptionError
@@ -278,6 +279,12 @@ def test_a_damaged_sky_is_one_clear_error(change):
 def test_numbers_that_make_no_sky_are_one_clear_error(numbers, word):
     with pytest.raises(OptionError, match=word):
         Sky(**numbers)
+
+
+def test_a_grid_that_nobody_can_place_is_refused():
+    mine = CRS('LOCAL_CS["mine",UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]')
+    with pytest.raises(GridError, match="no way is known from the coordinate system mine"):
+        SceneGrid.of(GeoBox((64, 64), Affine(10, 0, 0, 0, -10, 0), mine))
 
 
 def test_a_sky_of_a_zone_needs_a_scene_on_earth():
