@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import rioxarray
 
@@ -26,7 +27,7 @@ def test_the_page_has_blocks() -> None:
 @pytest.mark.filterwarnings("ignore:the darkest numbers", "ignore:no cloud was found")
 def test_the_steps_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sensor = SENSORS["sentinel-2-l2a"].select(NAMES)
-    dn = ground((512, 256))
+    dn = np.pad(ground((96, 96)), ((0, 0), (0, 416), (0, 160)), "edge")  # one small cloud
     write_array(tmp_path / "cloudy.tif", dn, geobox((512, 256)), Profile.for_sensor(sensor))
     monkeypatch.chdir(tmp_path)
     notebook: dict[str, Any] = {}
