@@ -139,9 +139,15 @@ FOUR = (*VISIBLE, "B08")
 DETECTORS: Mapping[str, Detector] = MappingProxyType(
     {
         "scl": SclDetector(),
-        "joint": JointDetector("joint", "cloud-mask", SpectralDetector("spectral", FOUR)),
+        # votes were chosen on training scenes: docs/masks.md
+        "joint": JointDetector(
+            "joint", "cloud-mask", SpectralDetector("spectral", FOUR), votes=(2.0, 4.0, 3.0)
+        ),
         "joint-rgb": JointDetector(
-            "joint-rgb", "cloud-mask-rgb", SpectralDetector("spectral-rgb", VISIBLE)
+            "joint-rgb",
+            "cloud-mask-rgb",
+            SpectralDetector("spectral-rgb", VISIBLE),
+            votes=(1.5, 5.0, 1.5),
         ),
         "spectral": SpectralDetector("spectral", FOUR),
         "spectral-rgb": SpectralDetector("spectral-rgb", COLOURS),

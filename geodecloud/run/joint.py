@@ -40,7 +40,7 @@ class JointDetector:
     name: str
     model: str
     rules: SpectralDetector
-    votes: tuple[float, float, float] = (2.0, 4.0, 3.0)
+    votes: tuple[float, float, float]
     network: NetworkDetector | None = None
 
     @property

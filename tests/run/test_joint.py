@@ -78,7 +78,7 @@ def test_without_votes_the_network_stands_alone(folder) -> None:
 
 def test_it_looks_as_far_as_the_farther_of_the_two(folder) -> None:
     scene = scene_of(np.ones((8, 8)), np.ones((8, 8)))
-    detector = JointDetector("joint", str(folder), Rules(CLEAR))
+    detector = JointDetector("joint", str(folder), Rules(CLEAR), (1.0, 1.0, 1.0))
     prepared = detector.prepare(scene)
     assert (prepared.margin_px, prepared.stride_px) == (7, 2)
     assert replace(prepared, rules=replace(prepared.rules, margin_px=0)).margin_px == 0
@@ -90,7 +90,7 @@ def test_it_looks_as_far_as_the_farther_of_the_two(folder) -> None:
 def test_a_network_that_is_not_there_is_one_clear_error() -> None:
     scene = scene_of(np.ones((8, 8)), np.ones((8, 8)))
     with pytest.raises(ModelError):
-        JointDetector("joint", "no-such-network", Rules(CLEAR)).prepare(scene)
+        JointDetector("joint", "no-such-network", Rules(CLEAR), (1.0, 1.0, 1.0)).prepare(scene)
 
 
 def test_auto_lets_rules_vote_beside_the_shipped_networks(tmp_path, monkeypatch) -> None:
