@@ -14,7 +14,7 @@ from . import runner
 from .finder import VARIABLE, NotReady, find_python
 from .narrator import Narrator
 from .parameters import Asked, File, RasterOutput
-from .styles import CLASS_STYLES, same_stretch
+from .styles import CLASSES, ClassStyle, SameStretch, place
 
 PYTHON = File(
     "PYTHON",
@@ -130,15 +130,16 @@ class Algorithm(QgsProcessingAlgorithm):
         context, wanted = asked.context, parameter.details.get("style")
         if not (path and wanted and context.willLoadLayerOnCompletion(path)):
             return
-        style = CLASS_STYLES.get(wanted)
-        if style is None:  # the name of the input whose look is taken
+        if wanted in CLASSES:
+            style = ClassStyle(CLASSES[wanted])
+        else:  # the name of the input whose look is taken
             shown = self.parameterAsRasterLayer(asked.parameters, wanted, context)
             if shown is None or context.project() is None:
                 return
             if context.project().mapLayer(shown.id()) is None:
                 return  # a file, which nobody has given a look yet
-            style = same_stretch(shown)
-        context.layerToLoadOnCompletionDetails(path).setPostProcessor(style)
+            style = SameStretch(shown)
+        place(context.layerToLoadOnCompletionDetails(path), style)
 
 
 def _refuse_own_input(outputs, inputs):

@@ -4,6 +4,7 @@ from qgis.core import (
     QgsPalettedRasterRenderer,
     QgsProcessingLayerPostProcessorInterface,
 )
+from qgis.PyQt import sip
 from qgis.PyQt.QtGui import QColor
 
 # The codes, names and colours are those of geodecloud; its tests hold the two together. What is
@@ -21,6 +22,7 @@ MASK = (
     (3, "shadow", (70, 90, 200, 255)),
     (4, "margin", (170, 120, 190, 255)),
 )
+CLASSES = {"provenance": PROVENANCE, "mask": MASK}
 
 
 class ClassStyle(QgsProcessingLayerPostProcessorInterface):
@@ -47,6 +49,7 @@ class SameStretch(QgsProcessingLayerPostProcessorInterface):
     def __init__(self, shown):
         """Take the layer that is shown."""
         super().__init__()
+        self._shown = shown.id()
         self._renderer = shown.renderer().clone()
         self._bands = {band: shown.bandName(band) for band in self._renderer.usesBands()}
 
@@ -55,15 +58,31 @@ class SameStretch(QgsProcessingLayerPostProcessorInterface):
         if all(layer.bandName(band) == name for band, name in self._bands.items()):
             layer.setRenderer(self._renderer.clone())
             layer.triggerRepaint()
+        root = context.project().layerTreeRoot()
+        _place_over(root.findLayer(layer.id()), root.findLayer(self._shown))
 
 
-# QGIS keeps no reference to who styles a layer, and loads the layer after the algorithm is gone.
-CLASS_STYLES = {"provenance": ClassStyle(PROVENANCE), "mask": ClassStyle(MASK)}
-_waiting = []
+def _place_over(node, below):
+    """Move a layer right above another one, and so under what marks it.
+
+    QGIS 3.22 adds results in any order; where a later one has not added them yet there is nothing
+    to move, and it asks for the key that ``place`` sets.
+    """
+    if node is None or below is None:
+        return
+    parent = below.parent()
+    parent.insertChildNode(parent.children().index(below), node.clone())
+    node.parent().removeChildNode(node)
 
 
-def same_stretch(shown):
-    """Return a style that lives as long as QGIS may ask for it."""
-    style = SameStretch(shown)
-    _waiting.append(style)
-    return style
+def place(details, style):
+    """Have a result styled, and classes shown above what they mark."""
+    _kept[:] = [one for one in _kept if not sip.isdeleted(one)]
+    _kept.append(style)
+    details.setPostProcessor(style)
+    details.layerSortKey = int(isinstance(style, ClassStyle))
+
+
+# QGIS takes no reference to who styles a layer, and deletes it with the context of the run: each
+# run gets its own, kept here until then.
+_kept = []

@@ -25,6 +25,7 @@ def loaded(run, scene, tmp_path):
     found = {"INPUT": shown}
     for path, details in context.layersToLoadOnCompletion().items():
         layer = layer_of(path)
+        project.addMapLayer(layer)  # on top, in any order, as QGIS does
         details.postProcessor().postProcessLayer(layer, context, None)
         found[details.outputName] = layer
     return found
@@ -46,3 +47,10 @@ def test_results_are_styled_for_those_who_look(loaded):
             other.minimumValue(),
             other.maximumValue(),
         )
+
+
+def test_a_clear_scene_lies_over_its_input_and_under_what_marks_it(loaded):
+    names = {layer.id(): name for name, layer in loaded.items()}
+    order = [names[layer.id()] for layer in QgsProject.instance().layerTreeRoot().layerOrder()]
+    assert order[-2:] == ["OUTPUT", "INPUT"]
+    assert set(order[:2]) == {"PROVENANCE", "MASK_OUT"}
