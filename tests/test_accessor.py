@@ -286,18 +286,20 @@ def test_arrays_of_odc_stac_are_cleared_on_a_cluster_as_in_a_process(scene, tmp_
     with open_scene(scene) as file:
         dn, _ = file.read(Window(0, 0, 97, 83))
         sensor, box = file.sensor, file.geobox
-    item = pystac.Item("one", None, None, datetime(2024, 6, 1), {})
+    footprint = box.footprint("EPSG:4326")
+    bounds = list(footprint.boundingbox)
+    item = pystac.Item("one", footprint.json, bounds, datetime(2024, 6, 1), {})
     item.properties |= {"proj:epsg": 32632}
     for i, name in enumerate(COMMON):
         path = tmp_path / f"{name}.tif"
         write_array(path, dn[i : i + 1], box, Profile.for_sensor(sensor.select([NAMES[i]])))
         item.add_asset(name, pystac.Asset(str(path), media_type=pystac.MediaType.COG))
-    how = {"geobox": box, "bands": list(COMMON), "groupby": "id", "nodata": 0}
+    how = {"geobox": box, "bands": list(COMMON), "nodata": 0, "dtype": "uint16"}
     options = {"model": "fill", "tile_size_px": 32}
     wanted = odc.stac.load([item], **how).geodecloud.decloud(**options)
     assert np.array_equal(wanted.isel(time=0).to_array(), array(dn).geodecloud.decloud(**options))
-    cluster = {"n_workers": 2, "threads_per_worker": 1, "host": "127.0.0.1"}
-    with Client(**cluster, dashboard_address="127.0.0.1:0"):
+    cluster = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "host": "127.0.0.1"}
+    with Client(**cluster, protocol="tcp://", dashboard_address=None):
         lazy = odc.stac.load([item], chunks={"x": 40, "y": 40}, **how)
         for loaded in (lazy, lazy.persist()):
             clear = loaded.geodecloud.decloud(**options)
