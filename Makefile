@@ -8,6 +8,7 @@ FULL := $(VENV)/.full
 BENCH := $(VENV)/.bench
 # The plugin runs in the Python of QGIS, which is that of the system.
 QGIS := .venv-qgis
+PGSTAC := .venv-pgstac
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # one thread: tests are small, and threads that wait for a busy core cost more than they bring
@@ -16,7 +17,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo figures test test-slow test-properties test-all test-qgis plugin check bench system clean distclean
+.PHONY: help demo figures test test-slow test-properties test-all test-qgis test-pgstac plugin check bench system clean distclean
 
 help: ## List the targets
 	@echo "geodecloud: make TARGET"
@@ -36,10 +37,10 @@ figures: demo ## Make the picture of the README anew
 	    provenance='demo-out/zurich_provenance.tif', overwrite=True)"
 
 test: $(FULL) check ## Check the style and the types, then run the quick tests
-	$(PYTEST) -m "not slow and not qgis"
+	$(PYTEST) -m "not slow and not qgis and not pgstac"
 
 test-slow: $(FULL) ## Run the slow tests and those on real scenes
-	$(PYTEST) -m "(slow or realdata) and not qgis"
+	$(PYTEST) -m "(slow or realdata) and not qgis and not pgstac"
 
 test-properties: $(FULL) ## Run the properties of the road with 500 examples each
 	HYPOTHESIS_PROFILE=full $(PYTEST) tests/geo/test_tiling.py tests/geo/test_mosaic.py \
@@ -47,6 +48,9 @@ test-properties: $(FULL) ## Run the properties of the road with 500 examples eac
 
 test-all: $(FULL) check ## Run everything that this machine can
 	$(PYTEST)
+
+test-pgstac: $(FULL) $(PGSTAC)/.ready ## Try batch on the reference STAC server and PostgreSQL
+	$(PYTEST) -m pgstac tests/batch
 
 test-qgis: $(FULL) $(QGIS)/.ready ## Try the plugin in QGIS, which Debian's apt-get brings, as root
 	QT_QPA_PLATFORM=offscreen QGIS_CUSTOM_CONFIG_PATH=$(QGIS)/profile OMP_NUM_THREADS=1 \
@@ -108,6 +112,22 @@ $(BENCH): pyproject.toml constraints.txt | $(FULL)
 	@echo "Installing the peers of the benchmarks"
 	@$(PIP) -e '.[all,test,dev,bench]'
 	@$(PIP) --no-deps pytorch-toolbelt
+	@touch $@
+
+$(PGSTAC)/.ready: | $(FULL)
+	@if ls /usr/share/postgresql/*/extension/postgis.control >/dev/null 2>&1; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "Installing PostgreSQL with PostGIS (200 MB, about a minute)"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	        --no-install-recommends postgresql postgresql-postgis >/dev/null; \
+	else \
+	    echo "These tests need PostgreSQL. On Debian or Ubuntu, as root:" >&2; \
+	    echo "    apt-get install postgresql postgresql-postgis" >&2; \
+	    exit 1; \
+	fi
+	@$(BIN)/python -m venv --clear $(PGSTAC)
+	@$(PGSTAC)/bin/python -m pip install --quiet --disable-pip-version-check \
+	    stac-fastapi.pgstac 'pypgstac[psycopg]' uvicorn
 	@touch $@
 
 $(QGIS)/.ready:

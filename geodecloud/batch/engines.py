@@ -105,13 +105,15 @@ def _pooled(waiting: deque[Job], out: str, at_once: int) -> Iterator[tuple[Job, 
     try:
         while waiting or running:
             while waiting and len(running) < at_once + (AHEAD if at_once > 1 else 0):
-                job = waiting.popleft()
-                running[pool.submit(run_job, job, out, 1)] = job
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                running[pool.submit(run_job, waiting[0], out, 1)] = waiting[0]
+                waiting.popleft()
+            ended = wait(running, return_when=FIRST_COMPLETED).done
+            for future in [each for each in ended if each.exception() is None]:
                 yield running.pop(future), future.result()
+            for future in ended & running.keys():
+                future.result()  # raises
     except BrokenProcessPool:
-        lost = [*running.values()]
-        yield from ((job, None) for job in lost)
+        yield from [(job, None) for job in running.values()]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for child in set(multiprocessing.active_children()) - others:

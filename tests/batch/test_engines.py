@@ -203,7 +203,7 @@ def test_a_killed_driver_loses_nothing(local_items, expected, tmp_path, workers,
     (tmp_path / "driver.py").write_text("if __name__ == '__main__':\n" + "".join(
         f"    {line}\n" for line in code.strip().splitlines()
     ))  # fmt: skip
-    driver = subprocess.Popen([sys.executable, str(tmp_path / "driver.py")], cwd=os.getcwd())
+    driver = subprocess.Popen([sys.executable, str(tmp_path / "driver.py")], cwd=Path.cwd())
     wanted = round(6 * share)
     until = time.monotonic() + 120
     while len(list(tmp_path.glob("*/*/item.json"))) < wanted and time.monotonic() < until:
