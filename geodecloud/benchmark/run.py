@@ -109,7 +109,7 @@ def run_benchmark(
     archive = Archive.open(data, options.splits)
     if options.out is not None:
         refuse_existing(options.out, options.overwrite)
-    models = _models(options)
+    models = _models(options, on_note)
     if not has_opencv():
         on_note("OpenCV is not installed: Telea's inpainting is left out")
     pictures = _Pictures([*BASELINES_SHOWN, *(model.name for model in models)])
@@ -132,8 +132,15 @@ def run_benchmark(
     }
 
 
-def _models(options: BenchmarkOptions) -> list[TrainedModel]:
-    models = [TrainedModel.parse(text) for text in options.models or shipped_models()]
+def _models(options: BenchmarkOptions, on_note: Callable[[str], None]) -> list[TrainedModel]:
+    """The models that some suite asks, each by a name of its own."""
+    models = []
+    for text in options.models or shipped_models():
+        model = TrainedModel.parse(text)
+        if any(model.suits(suite) for suite in SUITES.values()):
+            models.append(model)
+        elif options.models:
+            on_note(f"{model.name} is left out: no suite has what it looks at, or asks its bands")
     names = [model.name for model in models]
     if twice := {name for name in names if names.count(name) > 1}:
         raise OptionError(

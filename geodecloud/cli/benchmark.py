@@ -51,8 +51,9 @@ def benchmark(
 
     DATA holds train/ and test/, as the table of splits names them. Suites: synthetic (clear windows
     under known skies), real-pairs, triplets (with radar), multidate and multidate-real (with
-    another date), temporal-1band. A model is measured on places that did not teach it; every row
-    of a suite sees the same windows. It takes some minutes on a CPU.
+    another date), temporal-1band; sar2rgb and sar2rgb-pictures where a model draws from radar. A
+    model is measured on places that did not teach it; every row of a suite sees the same windows.
+    It takes some minutes on a CPU.
     """
     from geodecloud.benchmark.run import BenchmarkOptions, run_benchmark
 

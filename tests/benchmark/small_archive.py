@@ -80,10 +80,16 @@ def make_radar_model(folder: Path, taught: list[str]) -> Path:
     return mixing_package(folder, [way], {"forward": matrix}, training=data, weights=WEIGHTS)
 
 
-def make_model(folder: Path, taught: list[str] | None, *, factor: float = 1.0) -> Path:
+def make_model(
+    folder: Path,
+    taught: list[str] | None,
+    *,
+    factor: float = 1.0,
+    bands_out: tuple[str, ...] = BANDS,
+) -> Path:
     """A model that answers the fill times a factor, and says which places taught it."""
     way = direction(
-        "forward", BANDS, BANDS, ("sentinel-2-l1c", "sentinel-2-l1c"), inputs=["fill"],
+        "forward", BANDS, bands_out, ("sentinel-2-l1c", "sentinel-2-l1c"), inputs=["fill"],
     )  # fmt: skip
     data = {} if taught is None else {"data": {"places": taught, "n_places": len(taught)}}
     return mixing_package(

@@ -160,6 +160,15 @@ def test_colours_are_drawn_from_radar_alone(tmp_path: Path):
     assert colours["shifted_grid_psnr"] == 99
 
 
+def test_what_draws_no_ground_is_left_out(archive: Path, tmp_path: Path):
+    mask = make_model(tmp_path / "mask", [], bands_out=("clear", "thin", "thick", "shadow"))
+    notes: list[str] = []
+    options = BenchmarkOptions(("real-pairs",), (str(mask),), limit=1)
+    result = run_benchmark(archive, options, on_note=notes.append)
+    assert result["models"] == {}
+    assert any("mask is left out" in note for note in notes)
+
+
 def test_two_rows_of_one_name_are_refused(archive: Path, tmp_path: Path):
     one, two = (str(make_model(tmp_path / folder / "mine", [])) for folder in "ab")
     with pytest.raises(OptionError, match="two models named mine"):
