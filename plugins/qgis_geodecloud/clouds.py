@@ -116,7 +116,7 @@ class RemoveClouds(Masking):
             "Only inside of",
             "--aoi",
             of="INPUT",
-            help="The result covers this extent; clouds are filled from the whole scene.",
+            help="The result covers this extent; clouds are filled from what is around it, too.",
         ),
         DEVICE,
         *GROWTH,
