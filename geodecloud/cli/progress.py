@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import itertools
 import json
 import os
@@ -211,6 +212,10 @@ def _exit_when_stdin_closes() -> None:
     # os.read, not sys.stdin.read: the lock of the latter aborts the interpreter at its end
     while os.read(0, 4096):
         pass
-    os.kill(os.getpid(), signal.SIGTERM)  # the main thread clears away and exits
+    # the main thread clears away and exits
+    if sys.platform == "win32":  # where os.kill would end the process on the spot
+        _thread.interrupt_main(signal.SIGTERM)
+    else:
+        os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(STOP_SECONDS)
     os._exit(130)

@@ -19,7 +19,7 @@ class Narrator:
     def __init__(self, feedback, clock=time.monotonic):
         """Tell ``feedback``: setProgress, setProgressText, pushInfo, pushWarning."""
         self._feedback, self._clock = feedback, clock
-        self._stage, self._epoch = None, None
+        self._stage, self._epoch, self._first = None, None, 0
         self._began = self._told = clock()
 
     def __call__(self, event):

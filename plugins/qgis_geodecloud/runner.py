@@ -28,7 +28,6 @@ FOREIGN = {
     "GDAL_DATA",
     "GDAL_DRIVER_PATH",
     "GDAL_PYTHON_DRIVER_PATH",
-    "GDAL_VRT_ENABLE_PYTHON",
     "DYLD_FRAMEWORK_PATH",
     "DYLD_LIBRARY_PATH",
     "LD_LIBRARY_PATH",
@@ -37,9 +36,6 @@ FOREIGN = {
     "PROJ_LIB",
     "QT_PLUGIN_PATH",
     "QT_QPA_PLATFORM_PLUGIN_PATH",
-    "SSL_CERT_DIR",
-    "SSL_CERT_FILE",
-    "VIRTUAL_ENV",
     "__PYVENV_LAUNCHER__",
 }
 
@@ -125,6 +121,7 @@ def start(words, is_windows=IS_WINDOWS):
 def stop(child, grace_seconds=GRACE_SECONDS, is_windows=IS_WINDOWS):
     """End the child and all that it started: asked first, killed after the grace."""
     if child.poll() is None:
+        _close(child.stdin)  # which it watches: on Windows a program without a console can ask so
         _ask(child, is_windows)
         try:
             child.wait(grace_seconds)

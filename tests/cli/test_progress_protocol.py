@@ -99,6 +99,26 @@ def test_a_command_stops_when_its_caller_dies(tmp_path):
     assert not is_alive(pid)
 
 
+def test_on_windows_too_it_clears_away_before_it_exits():
+    """There no signal can be sent: the main thread is made to believe that one came."""
+    code = (
+        "import signal, sys, threading, time\n"
+        "from geodecloud.cli import main, progress\n"
+        "signal.signal(signal.SIGTERM, main._stop)\n"
+        "sys.platform = 'win32'\n"
+        "threading.Thread(target=progress._exit_when_stdin_closes, daemon=True).start()\n"
+        "try:\n"
+        "    for _ in range(1000): time.sleep(0.01)\n"
+        "except main.Cancelled:\n"
+        "    print('cleared away')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout == "cleared away\n", done.stderr
+
+
 def is_alive(pid):
     try:
         os.kill(pid, 0)

@@ -216,6 +216,13 @@ def test_the_environment_of_qgis_does_not_leak():
     assert runner.clean_environment({**of_qgis, **kept}) == kept
 
 
+class Pipe:
+    is_closed = False
+
+    def close(self):
+        self.is_closed = True
+
+
 class OnWindows:
     """A child there: what is asked of it is kept."""
 
@@ -223,12 +230,13 @@ class OnWindows:
 
     def __init__(self, listens):
         self.listens, self.asked, self.returncode = listens, [], None
-        self.stdin = self.stdout = self.stderr = open(os.devnull)  # noqa: PTH123, SIM115
+        self.stdin, self.stdout, self.stderr = Pipe(), Pipe(), Pipe()
 
     def poll(self):
         return self.returncode
 
     def send_signal(self, number):
+        assert self.stdin.is_closed, "its pipe tells it first"
         self.asked.append(number)
 
     def kill(self):
