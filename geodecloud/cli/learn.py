@@ -122,7 +122,12 @@ def train(reporter: Reporter, /, data: Path, out: Path, **asked: Any) -> None:
     if not is_first_process():
         return  # and saves for all
     figures = model.compute_metrics()
-    folder = model.save(out, compute_metrics=False, overwrite=asked["overwrite"], **recipe.card)
+    folder = model.save(
+        Path.cwd() / out,  # a bare name would be one in the working folder of the data
+        compute_metrics=False,
+        overwrite=asked["overwrite"],
+        **recipe.card,
+    )
     plots = _drawn(model, states)
     lines = [*table(figures), *(f"drawn: {plot}" for plot in plots), str(folder)]
     reporter.close(

@@ -210,7 +210,10 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.write(json.dumps({"event": "metrics", **figures}) + "\n")
         if all(importlib.util.find_spec(name) for name in PACKAGE_NEEDS):
             model.save(
-                asked.out / recipe.name, compute_metrics=False, overwrite=True, **recipe.card
+                Path.cwd() / asked.out / recipe.name,
+                compute_metrics=False,
+                overwrite=True,
+                **recipe.card,
             )
         else:
             sys.stdout.write(

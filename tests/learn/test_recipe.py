@@ -170,17 +170,21 @@ def test_a_machine_with_torch_numpy_and_safetensors_alone_trains(
     assert open_package(tmp_path / "out" / "tiny")
 
 
-def test_the_commands_pack_and_train(tiny: Path, tmp_path: Path) -> None:
+def test_the_commands_pack_and_train(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for i in range(20):
         write_raster(tmp_path / "data" / f"{i}.tif", (64, 64), at=2 * i)
     runner = CliRunner()
     packed = tmp_path / "chips.safetensors"
     done = runner.invoke(pack, [str(tmp_path / "data"), str(packed)], obj=Reporter())
     assert "20 samples" in done.output
-    arguments = [str(packed), "--recipe", str(tiny), "--out", str(tmp_path / "model")]
+    arguments = [str(packed), "--recipe", str(tiny), "--out", "model"]
+    monkeypatch.chdir(tmp_path)
     done = runner.invoke(train, [*arguments, "--device", "cpu"], obj=Reporter())
     assert done.exception is None, done.output
     assert "PSNR dB" in done.output
     assert open_package(tmp_path / "model").card.name == "model"
+    assert str(tmp_path / "model") in done.output.splitlines()
     refused = runner.invoke(train, arguments, obj=Reporter())
     assert isinstance(refused.exception, OutputError)
