@@ -64,25 +64,24 @@ def domains(data: Path, work: Path, out: Path) -> None:
             writer.add({side: (values, valid)}, place=place, level=level)
     chips = prepare_data(path, dataset_type="CycleGAN", val_split_pct=0.2, batch_size=4)
     model = CycleGAN(chips, gen_blocks=3, width=16)
-    model.fit(4, 1e-3, steps_per_epoch=40, checkpoint=False)
+    model.fit(2, 1e-3, steps_per_epoch=50, checkpoint=False)
     save_png(model.show_results(rows=4), out / "results-domains.png")
-    save_png(model.plot_losses(), out / "losses-domains.png")
 
 
 def colour(data: Path, work: Path, out: Path) -> None:
     """Colour out of grey."""
     model = Pix2Pix(held_out(data, work, "Colorize", batch_size=8), widths=NARROW)
-    model.fit(4, 2e-3, steps_per_epoch=50, checkpoint=False)
+    model.fit(2, 2e-3, steps_per_epoch=60, checkpoint=False)
     save_png(model.show_results(rows=4), out / "results-colour.png")
 
 
 def drawn(data: Path, work: Path, out: Path) -> None:
     """Chips of random numbers, by both architectures, and chips as they are."""
-    chips = held_out(data, work, "GAN", batch_size=32)
+    chips = held_out(data, work, "GAN", batch_size=16)
     save_png(chips.show_batch(rows=4), out / "batch-chips.png")
-    for architecture, width, n_steps in (("dcgan", 32, 60), ("mlp", None, 40)):
+    for architecture, width in (("dcgan", 16), ("mlp", None)):
         model = GAN(chips, architecture, width=width)
-        model.fit(4, steps_per_epoch=n_steps, checkpoint=False)
+        model.fit(2, steps_per_epoch=60, checkpoint=False)
         save_png(model.show_results(rows=3), out / f"samples-{architecture}.png")
 
 
