@@ -114,8 +114,10 @@ class Rasters(Parameter):
 
     def values(self, asked):
         """Return the files."""
+        if self._is_empty(asked):
+            return []
         layers = asked.algorithm.parameterAsLayerList(asked.parameters, self.name, asked.context)
-        return [raster_file(layer, asked.feedback) for layer in layers or []]
+        return [raster_file(layer, asked.feedback) for layer in layers]
 
 
 class Polygons(Parameter):

@@ -74,3 +74,9 @@ def test_what_is_no_raster_is_refused_in_words(run, tmp_path):
 def test_a_translation_without_a_model_is_refused_at_once(run, scene, tmp_path):
     with pytest.raises(QgsProcessingException, match="No model is chosen"):
         run("translate", INPUT=scene, OUTPUT=tmp_path / "o.tif")
+
+
+def test_another_date_that_is_no_raster_is_not_passed_over(run, scene, tmp_path):
+    dates = [str(scene), str(tmp_path / "none.tif")]
+    with pytest.raises(QgsProcessingException, match="REFERENCES"):
+        run("removeclouds", INPUT=scene, REFERENCES=dates, OUTPUT=tmp_path / "o.tif")
