@@ -43,6 +43,7 @@ _HOMES = {
     "CycleGAN": "geodecloud.learn.models",
     "WNet_cGAN": "geodecloud.learn.models",
     "GAN": "geodecloud.learn.models",
+    "CloudMask": "geodecloud.learn.models",
     "from_model": "geodecloud.learn.models",
     "Request": "geodecloud.pipeline",
     "Answer": "geodecloud.pipeline",
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from geodecloud.geo.raster import open_scene as open_scene
     from geodecloud.geo.sensors import SENSORS as SENSORS
     from geodecloud.learn.models import GAN as GAN
+    from geodecloud.learn.models import CloudMask as CloudMask
     from geodecloud.learn.models import CycleGAN as CycleGAN
     from geodecloud.learn.models import Pix2Pix as Pix2Pix
     from geodecloud.learn.models import WNet_cGAN as WNet_cGAN

@@ -17,7 +17,7 @@ from geodecloud.geo.radiometry import OTHERS
 from geodecloud.geo.scene import Scene
 from geodecloud.geo.sensors import CLASS_BANDS, Sensor
 from geodecloud.run.baselines import BASELINES
-from geodecloud.run.card import describe
+from geodecloud.run.card import MASKS, describe
 from geodecloud.run.deepness import deepness_graph
 from geodecloud.run.exchange import dlpk_bytes
 from geodecloud.run.package import (
@@ -110,6 +110,12 @@ def load_packaged(
         As ``load_translator``.
     """
     package = open_package(model)
+    if package.card.task == MASKS:
+        raise ModelError(
+            f"{package.card.name} tells where clouds are, and draws nothing",
+            "a model that draws pixels is asked for",
+            f"take it as a mask: --mask {package.card.name}, or choose another model",
+        )
     wants_cuda = device == "cuda" or (device == "auto" and _has_cuda_driver())
     if wants_cuda and find_spec("torch") is not None:
         from geodecloud.learn.translator import TorchTranslator

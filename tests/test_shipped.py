@@ -9,6 +9,7 @@ import pytest
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from geodecloud.errors import ModelError
 from geodecloud.geo.classing import Shaping, write_classes
 from geodecloud.geo.masks import CLOUD, MARGIN, SHADOW, THIN
 from geodecloud.geo.scene import ArrayScene, ArraySink
@@ -59,6 +60,11 @@ def test_the_model_that_suits_the_scene_is_chosen() -> None:
     coarse = utm_geobox((8, 8)).zoom_out(6)
     scene = ArrayScene(np.ones((4, *coarse.shape), np.uint16), make_sensor(), coarse)
     assert load_translator("auto", scene).name == "fill"
+
+
+def test_a_model_that_tells_clouds_is_not_asked_to_draw() -> None:
+    with pytest.raises(ModelError, match="--mask cloud-mask"):
+        load_translator("cloud-mask", make_scene())
 
 
 def test_both_engines_answer_alike() -> None:
