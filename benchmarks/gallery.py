@@ -76,9 +76,8 @@ def colour(data: Path, work: Path, out: Path) -> None:
 
 
 def drawn(data: Path, work: Path, out: Path) -> None:
-    """Chips of random numbers, by both architectures, and chips as they are."""
+    """Chips of random numbers, by both architectures."""
     chips = held_out(data, work, "GAN", batch_size=16)
-    save_png(chips.show_batch(rows=4), out / "batch-chips.png")
     for architecture, width in (("dcgan", 16), ("mlp", None)):
         model = GAN(chips, architecture, width=width)
         model.fit(2, steps_per_epoch=60, checkpoint=False)
