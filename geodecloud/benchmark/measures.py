@@ -130,11 +130,11 @@ def grid_figures(drawn: tuple[Floats, Floats], case: Case, side_px: int) -> dict
     first, second = drawn
     height, width = case.mask.shape
     borders = range(side_px, height, side_px), range(side_px, width, side_px)
-    steepness = seam_index(first, *borders, case.mask)
-    truth = seam_index(case.target, *borders, case.mask)
+    # what is as steep without a border is an edge of the ground, and no seam
+    with_borders, without = (seam_index(each, *borders, case.mask) for each in (first, second))
     likeness = psnr(first, second, case.mask, data_range=DATA_RANGE)
-    # the ground has edges of its own there, which are no seams
-    return {"seam_index": steepness / truth, "shifted_grid_psnr": min(likeness, BEST_PSNR)}
+    steepness = with_borders / without if without else math.nan
+    return {"seam_index": steepness, "shifted_grid_psnr": min(likeness, BEST_PSNR)}
 
 
 def is_untouched(answer: Floats, case: Case) -> bool:

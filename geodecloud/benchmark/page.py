@@ -43,10 +43,11 @@ they are where the two dates differ, grown likewise. Models and the fill take th
 clear surroundings and is told the true classes. *Other date, harmonised* is `decloud --reference`.
 
 The distance of power spectra is that of answers and truth in squares of 32 px under the mask, in
-dB: 0 is the truth's texture, whatever its place; a smooth answer is far off. The seam index is that
-of tiles of 128 px over that of the truth, 1 is no seam; the shifted-grid PSNR compares answers on
-two tile grids, half a tile apart, 99 dB being one and the same; both stand where a model comes
-first. Seconds are CPU seconds a megapixel, one thread, the fill included where it is used."""
+dB: 0 is the truth's texture, whatever its place; a smooth answer is far off. Models are also drawn
+on two grids of tiles of 128 px, half a tile apart, in the first suite that they come in: the seam
+index says how much steeper one is at its borders than the other is there, 1 is no seam; the
+shifted-grid PSNR compares both, 99 dB being one and the same. Seconds are CPU seconds a megapixel,
+one thread, the fill included where it is used."""
 
 
 def page_of(

@@ -224,12 +224,12 @@ def _write(
     assert options.out is not None
     encoded = {name: sheet.encoded() for name, sheet in sheets.items()}
     lines = []
-    for name, png in encoded.items():
-        path = options.out.parent / f"{PICTURES}-{name}.png"
+    for name, picture in encoded.items():
+        path = options.out.parent / f"{PICTURES}-{name}.jpg"
         path.parent.mkdir(exist_ok=True)
-        publish(path, png, overwrite=True)
+        publish(path, picture, overwrite=True)
         words = f"{SHOWN[name]} {ATTRIBUTION}"
-        lines.append(f"![{SHOWN[name]}]({PICTURES}-{name}.png)\n\n*{words}*")
+        lines.append(f"![{SHOWN[name]}]({PICTURES}-{name}.jpg)\n\n*{words}*")
     said = {model.name: said_of(model) for model in models}
     page = page_of(results, command=options.command, models=said, pictures=lines)
     publish(options.out, page.encode(), overwrite=options.overwrite)

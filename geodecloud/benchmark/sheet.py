@@ -12,7 +12,7 @@ from geodecloud.benchmark.case import Case, Flags, Floats
 from geodecloud.errors import MissingExtraError
 from geodecloud.picture import Bytes, bands_to_show, limits, stretched
 
-INCHES, DPI = 2.0, 100
+INCHES, DPI, QUALITY = 2.0, 100, 88
 CLOUDY = "cloudy"
 RIM = (255, 79, 163)
 SHOWN_SHARE = (0.2, 0.75)
@@ -56,7 +56,7 @@ class Sheet:
         self._rows[place] = _Row(f"{place}, {kind}", shown)
 
     def encoded(self) -> bytes:
-        """Return the picture as PNG.
+        """Return the picture as JPEG: an eighth of what PNG takes of ground.
 
         Raises:
             MissingExtraError: matplotlib is not installed.
@@ -78,9 +78,9 @@ class Sheet:
                 if panel in grid[0]:
                     panel.set_title(title, fontsize=9)
             axes[0].set_ylabel(row.name, fontsize=8)
-        png = io.BytesIO()
-        figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
-        return png.getvalue()
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="jpeg", dpi=DPI, pil_kwargs={"quality": QUALITY})
+        return drawn.getvalue()
 
 
 class _Row(NamedTuple):

@@ -100,10 +100,12 @@ def test_a_step_at_a_tile_border_is_a_seam():
     case = make_case(all_masked=True)
     stepped = case.target.copy()
     stepped[:, 32:] += 0.1
-    figures = grid_figures((stepped, stepped), case, 32)
+    figures = grid_figures((stepped, case.target), case, 32)
     assert figures["seam_index"] > 1.5
-    assert figures["shifted_grid_psnr"] == 99
-    assert grid_figures((case.target,) * 2, case, 32)["seam_index"] == 1
+    assert figures["shifted_grid_psnr"] < 30
+    assert grid_figures((stepped, stepped), case, 32) == {
+        "seam_index": 1, "shifted_grid_psnr": 99,
+    }  # fmt: skip
 
 
 def test_json_gets_none_where_nothing_was_measured():
