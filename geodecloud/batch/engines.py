@@ -167,29 +167,16 @@ def dask(jobs: Sequence[Job], out: str, workers: Workers) -> Iterator[JobResult]
                 "start one: dask scheduler",
             ) from error
         task = partial(run_job, out=out, n_threads=1)
-        waiting = deque(jobs)
-        running: dict[Any, Job] = {}
-
-        def hand_out() -> list[Any]:
+        waiting, running = deque(jobs), dict[Any, Job]()
+        while waiting or running:
             n_workers = len(client.scheduler_info(n_workers=-1)["workers"]) or workers.count
-            new = []
             while waiting and len(running) < AHEAD * n_workers:
-                job = waiting.popleft()
-                future = client.submit(task, job, pure=False, resources=resources or None)
-                running[future.key] = job
-                new.append(future)
-            return new
-
-        done = distributed.as_completed(hand_out(), raise_errors=False)
-        for future in done:
-            job = running.pop(future.key)
-            if future.status == "finished":
-                yield future.result()
-            else:
-                yield JobResult.of_failure(job, _killed())
-            future.release()
-            for new in hand_out():
-                done.add(new)
+                future = client.submit(task, waiting[0], pure=False, resources=resources or None)
+                running[future] = waiting.popleft()
+            for future in distributed.wait(list(running), return_when="FIRST_COMPLETED").done:
+                job = running.pop(future)
+                is_done = future.status == "finished"
+                yield future.result() if is_done else JobResult.of_failure(job, _killed())
 
 
 def _killed() -> InputError:

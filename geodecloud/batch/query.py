@@ -6,7 +6,7 @@ import json
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -73,7 +73,8 @@ class Query:
     """Which items of a catalog are wanted.
 
     Attributes:
-        collections: ids; all, where there are none.
+        collections: ids of theirs; all, where there are none.
+        ids: of items; all, where there are none.
         bbox: west, south, east, north in degrees.
         intersects: a GeoJSON geometry that items meet; instead of ``bbox``.
         datetime: an instant or an interval, as RFC 3339 has them: "2026-06", "2026-06-01/..".
@@ -82,6 +83,7 @@ class Query:
     """
 
     collections: Sequence[str] = ()
+    ids: Sequence[str] = ()
     bbox: Bounds | None = None
     intersects: Mapping[str, Any] | None = None
     datetime: str | None = None
@@ -129,6 +131,8 @@ class Query:
         """Say whether an item is wanted."""
         if self.collections and item.get("collection") not in self.collections:
             return False
+        if self.ids and item["id"] not in self.ids:
+            return False
         area, geometry = self.area, item.get("geometry")
         if area is not None and (not geometry or not shape(geometry).intersects(area)):
             return False
@@ -147,6 +151,7 @@ class Query:
         first, last = (None if at is None else _written(at) for at in self.span)
         asked = {
             "collections": list(self.collections) or None,
+            "ids": list(self.ids) or None,
             "bbox": None if self.bbox is None else list(self.bbox),
             "intersects": self.intersects,
             "datetime": f"{first or '..'}/{last or '..'}" if first or last else None,
@@ -154,15 +159,27 @@ class Query:
         }
         return {name: value for name, value in asked.items() if value is not None}
 
-    def around(self, days: float, **changes: Any) -> Self:
-        """Return the query of so many days more on both sides, whatever the properties say."""
-        first, last = self.span
-        wider = None
-        if first or last:
-            span = timedelta(days=days)
-            begin = _written(first - span) if first else ".."
-            wider = f"{begin}/{_written(last + span) if last else '..'}"
-        return replace(self, datetime=wider, terms=(), max_items=None, **changes)
+    def around(self, items: Sequence[Item], days: float, collections: Sequence[str] = ()) -> Query:
+        """Return the query of what was seen of the same places so many days before or after.
+
+        Args:
+            items: that were found; their places and dates count.
+            days: on both sides.
+            collections: None takes those of this query.
+        """
+        spans = [times_of(item) for item in items]
+        first, last = min(begin for begin, _ in spans), max(end for _, end in spans)
+        span = timedelta(days=days)
+        bbox = self.bounds
+        if bbox is None:
+            grounds = [shape(item["geometry"]).bounds for item in items if item.get("geometry")]
+            sides = list(zip(*grounds, strict=True))
+            bbox = (min(sides[0]), min(sides[1]), max(sides[2]), max(sides[3])) if sides else None
+        return Query(
+            collections=collections or self.collections,
+            bbox=bbox,
+            datetime=f"{_written(first - span)}/{_written(last + span)}",
+        )
 
 
 def times_of(item: Item) -> tuple[datetime, datetime]:

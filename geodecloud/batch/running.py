@@ -195,10 +195,10 @@ def plan(
     def searched(wanted: Query) -> list[Item]:
         return list(find_items(source, wanted, fetcher, on_note))
 
-    others = searched(query.around(REFERENCE_DAYS)) if options.reference == "auto" else []
+    others = searched(query.around(items, REFERENCE_DAYS)) if options.reference == "auto" else []
     radar: list[Item] = []
     if needs.sar_collection is not None:
-        radar = searched(query.around(options.sar_days, collections=[needs.sar_collection]))
+        radar = searched(query.around(items, options.sar_days, [needs.sar_collection]))
     jobs, failures = [], []
     for item in items:
         job = _bare(item, query.bounds, options, needs.model_sha256, network)

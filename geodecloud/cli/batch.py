@@ -33,6 +33,7 @@ FAILED_ITEMS = 3  # exit code
 )
 @click.option("--out", required=True, type=FOLDER, help="Folder of the output catalog.")
 @click.option("--collections", help="Ids of collections, with commas between.")
+@click.option("--ids", help="Ids of items, with commas between.")
 @click.option("--bbox", help="west,south,east,north in degrees: what is done of the scenes.")
 @click.option("--intersects", type=FILE, help="The same as an area (GeoJSON).")
 @click.option("--datetime", help="A date or an interval, such as 2026-06 or 2026-06-01/2026-06-30.")
@@ -99,9 +100,10 @@ def batch(ctx: click.Context, /, stac: str, out: Path, dry_run: bool, **chosen: 
     )
     if dry_run:
         jobs, failures = plan(stac, query, options, on_note=reporter.note)
-        items = [_planned(job) for job in jobs]
-        failed = [result.to_json() for result in failures]
-        said = {"planned": len(jobs), "failed": len(failed), "items": items + failed}
+        said = {
+            "items": [_planned(job) for job in jobs],
+            "failures": [result.to_json() for result in failures],
+        }
         reporter.close(said, _plan_table(jobs, failures))
     else:
         report = run(
@@ -121,6 +123,7 @@ def _query(chosen: dict[str, Any]) -> Query:
     bbox, area = chosen.pop("bbox"), chosen.pop("intersects")
     return Query(
         collections=tuple(_listed(chosen.pop("collections"))),
+        ids=tuple(_listed(chosen.pop("ids"))),
         bbox=None if bbox is None else _bbox(bbox),
         intersects=None if area is None else read_area(area),
         datetime=chosen.pop("datetime"),

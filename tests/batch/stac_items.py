@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,10 @@ def cog_items(folder: Path, number: int = 3, **options: Any) -> list[dict[str, A
         name = f"S2A_32TMT_{i}"
         files, geobox = write_scene(folder, name, seed=i, cloud_at=(30 + 5 * i, 40), **options)
         assets = band_assets(files, "{base}/assets/{name}", EARTH_SEARCH)
-        day = f"2026-06-{1 + 7 * i:02}T10:20:00Z"
-        items.append(make_item(name, assets, geobox, at=day, cloud_cover=20.0 * (i + 1)))
+        day = f"{date(2026, 6, 1) + timedelta(7 * i)}T10:20:00Z"
+        items.append(
+            make_item(name, assets, geobox, at=day, cloud_cover=min(100.0, 20.0 * (i + 1)))
+        )
     return items
 
 

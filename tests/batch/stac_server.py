@@ -106,6 +106,8 @@ def serving(root: Path, items: list[dict[str, Any]]) -> Iterator[StacServer]:
 
 def _keeps(item: dict[str, Any], asked: dict[str, Any], knows_query: bool) -> bool:
     properties = item["properties"]
+    if asked.get("ids") and item["id"] not in asked["ids"]:
+        return False
     if asked.get("collections") and item["collection"] not in asked["collections"]:
         return False
     if asked.get("bbox"):
@@ -144,7 +146,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         parts = urllib.parse.urlsplit(self.path)
         asked: dict[str, Any] = dict(urllib.parse.parse_qsl(parts.query))
-        for name, kind in (("collections", str), ("bbox", float)):
+        for name, kind in (("collections", str), ("ids", str), ("bbox", float)):
             if name in asked:
                 asked[name] = [kind(part) for part in asked[name].split(",")]
         self._serve(parts.path, asked)

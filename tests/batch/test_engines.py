@@ -184,7 +184,9 @@ def test_a_killed_dask_worker_loses_nothing(local_items, expected, tmp_path, aft
         report = run(local_items, out, Query(), FILL, scheduler, on_progress=kill)
         assert killed.is_set()
         workers[0].wait(20)
-    assert [result.status for result in report.results] == ["done"] * 6
+    # what was done, but not yet told when the worker died, is found done by the next
+    assert {result.status for result in report.results} <= {"done", "skipped"}
+    assert len(report.results) == 6
     assert sums(out) == expected
 
 

@@ -42,6 +42,7 @@ QUERIES = {
     "of a platform": (Query(terms=[Term.of("platform=sentinel-2a")]), [0, 1, 2]),
     "of another": (Query(terms=[Term.of("platform!=sentinel-2a")]), []),
     "without the property": (Query(terms=[Term.of("snow>1")]), []),
+    "two by their ids": (Query(ids=["S2A_32TMT_2", "S2A_32TMT_0", "none"]), [0, 2]),
     "the first two": (Query(max_items=2), [0, 1]),
 }
 
