@@ -97,12 +97,11 @@ def train(reporter: Reporter, /, data: Path, out: Path, **asked: Any) -> None:
     with --resume; losses.png and results.png are drawn there. The last lines are the model's
     figures on what was held out, beside those of naive answers.
     """
-    from geodecloud.errors import OutputError
+    from geodecloud.learn.checkpoint import refuse_existing
     from geodecloud.learn.place import is_first_process
     from geodecloud.learn.recipe import Recipe
 
-    if out.exists() and not asked["overwrite"]:
-        raise OutputError(f"{out} exists", "a model gets a new folder", "pass --overwrite")
+    refuse_existing(out, asked["overwrite"])  # before hours are spent, and again when it is saved
     if not is_first_process():
         reporter.set_mode("none")  # one of several devices: the first speaks for all
     recipe = None if asked["recipe"] is None else Recipe.read(asked["recipe"])

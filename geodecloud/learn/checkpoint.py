@@ -65,7 +65,7 @@ def save_package(
     Raises:
         OutputError: the folder exists.
     """
-    _refuse_existing(folder, overwrite)
+    refuse_existing(folder, overwrite)
     graphs = {
         name: "model.onnx" if len(networks) == 1 else f"model-{name}.onnx" for name in networks
     }
@@ -120,7 +120,7 @@ def save_uncertainty(
     Raises:
         OutputError: the folder exists.
     """
-    _refuse_existing(folder, overwrite)
+    refuse_existing(folder, overwrite)
     graph = f"{UNCERTAINTY}.onnx"
     way = Direction.model_validate({**fields, "name": UNCERTAINTY, "graph": graph})
     weights = {f"{way.name}.{key}": tensor for key, tensor in rounded(network).items()}
@@ -189,10 +189,15 @@ def _networks(package: Package, ways: Sequence[Direction]) -> dict[str, nn.Modul
     return networks
 
 
-def _refuse_existing(folder: Path, overwrite: bool) -> None:
+def refuse_existing(folder: Path, overwrite: bool) -> None:
+    """Refuse to save a model over another one unasked, and over anything else at all.
+
+    Raises:
+        OutputError: the folder exists.
+    """
     if folder.exists() and not overwrite:
         raise OutputError(
-            f"{folder} exists", "a model is saved into a new folder", "pass overwrite, or rename"
+            f"{folder} exists", "a model is saved into a new folder", "pass --overwrite, or rename"
         )
     if folder.exists() and not (folder / CARD).is_file():
         raise OutputError(

@@ -183,6 +183,17 @@ def test_a_model_that_is_there_is_not_replaced_unasked(pairs: Path, tmp_path: Pa
         run("train", pairs, "--out", tmp_path / "model")
 
 
+def test_a_folder_that_is_no_model_is_refused_before_anything_is_learnt(
+    pairs: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "photographs").mkdir()
+    (tmp_path / "photographs" / "me.jpg").touch()
+    with pytest.raises(OutputError, match="is no model"):
+        run("train", pairs, "--out", tmp_path / "photographs", "--overwrite")
+    assert [path.name for path in tmp_path.iterdir()] == ["photographs"]
+    assert (tmp_path / "photographs" / "me.jpg").exists()
+
+
 def test_a_run_that_diverges_says_so_and_exits_1(
     pairs: Path,
     tmp_path: Path,
