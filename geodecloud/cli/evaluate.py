@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path)
 
+OF_TASK = {"cloud-removal": "CloudRemoval", "cloud-mask": "CloudMask"}
+"""The dataset type of models whose cards do not name one."""
+
 
 @click.command()
 @click.argument("data", type=FILE)
@@ -107,7 +110,7 @@ def _with_data(
             "pack these bands, in this order",
         )
     if kind is None:
-        kind = "CloudRemoval" if card.task == "cloud-removal" else inferred_type(packed)
+        kind = OF_TASK.get(card.task) or inferred_type(packed)
     every = np.arange(len(packed))
     valid = every if fold is None else split(packed, fold=fold)[1]
     return from_model(name, ChipData(packed, kind, every, valid, chip_size=packed.size_px))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from geodecloud.errors import MissingExtraError
+from geodecloud.learn.classification import CLASS_NAMES
 from geodecloud.learn.evaluate import pasted
 from geodecloud.learn.plan import Batch, LrSearch
 from geodecloud.learn.state import write_atomically
@@ -90,7 +91,7 @@ def show_classes(
         }
         for batch, classes in zip(batches, found, strict=True)
     ]
-    return _grid(rows, {"Input": bands}, rgb_bands)
+    return _grid(rows, {"Input": bands}, rgb_bands, grey=(0, len(CLASS_NAMES) - 1))
 
 
 def show_domains(
@@ -205,7 +206,9 @@ def _grid(
     rows: Sequence[Mapping[str, Tensor]],
     bands: Mapping[str, Sequence[str]],
     rgb_bands: Sequence[str] | None,
+    grey: tuple[float, float] | None = None,
 ) -> Figure:
+    black, white = grey or (None, None)
     titles = list(rows[0])
     figure = _figure(TILE_INCHES * len(titles), TILE_INCHES * len(rows) + 0.4)
     for i, row in enumerate(rows):
@@ -217,7 +220,7 @@ def _grid(
                 axes.set_title(title)
             field = _numpy(row[title])
             if len(field) < 3:  # two bands of radar are no colour: the first alone
-                axes.imshow(field[0], cmap="gray")
+                axes.imshow(field[0], cmap="gray", vmin=black, vmax=white)
             else:
                 # one stretch for what is alike, so that differences are those of the pixels
                 is_alike = target is not None and len(target) == len(field)
