@@ -16,6 +16,8 @@ from qgis.core import (
     QgsVectorLayer,
 )
 
+from .runner import Cancelled
+
 READABLE = {".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg"}
 # how GDAL names the part of a Sentinel-2 product that a layer shows
 PRODUCT = re.compile(r"SENTINEL2_L\w+:(?:/vsizip/)?(?P<path>.+?\.zip|.+/MTD_\w+\.xml)\b")
@@ -92,21 +94,25 @@ def _written(layer, stem, feedback, extent):
     """
     target = QgsProcessingUtils.generateTempFilename(f"{stem}.tif")
     feedback.pushInfo(f"{layer.name()}: written to a temporary GeoTIFF, {target}")
-    dataset = gdal.Open(layer.source())
-    if dataset is None:
-        raise QgsProcessingException(f"GDAL cannot open {layer.source()}")
-    window = {} if extent is None else {"srcWin": _window(dataset, extent, layer.name())}
-    done = gdal.Translate(
-        target,
-        dataset,
-        format="GTiff",
-        creationOptions=["TILED=YES", "COMPRESS=DEFLATE", "BIGTIFF=IF_SAFER"],
-        callback=lambda share, *_: 0 if feedback.isCanceled() else 1,
-        **window,
-    )
+    failure = None
+    try:  # GDAL answers None or raises, as another plugin has set it
+        dataset = gdal.Open(layer.source())
+        window = extent and dataset and _window(dataset, extent, layer.name())
+        done = dataset and gdal.Translate(
+            target,
+            dataset,
+            format="GTiff",
+            srcWin=window,
+            creationOptions=["TILED=YES", "COMPRESS=DEFLATE", "BIGTIFF=IF_SAFER"],
+            callback=lambda *_: 0 if feedback.isCanceled() else 1,
+        )
+    except RuntimeError as error:
+        done, failure = None, error
+    if feedback.isCanceled():
+        raise Cancelled
     if done is None:
         raise QgsProcessingException(
-            f"{layer.name()} cannot be written to {target}: {gdal.GetLastErrorMsg()}"
+            f"{layer.name()} cannot be written to {target}: {failure or gdal.GetLastErrorMsg()}"
         )
     return target
 

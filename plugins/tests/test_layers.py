@@ -80,6 +80,33 @@ def test_a_part_is_every_pixel_that_the_extent_touches(layers, tmp_path, log):
         assert written.RasterYSize == rows[1] - rows[0]
 
 
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_raster_that_cannot_be_written_out_is_said_whatever_gdal_does(
+    layers, tmp_path, log, raises
+):
+    path = cut(tmp_path / "scene.tif")
+    virtual = str(tmp_path / "stack.vrt")
+    gdal.BuildVRT(virtual, [str(path)]).FlushCache()
+    layer = layer_of(virtual)
+    path.unlink()
+    was = gdal.GetUseExceptions()
+    (gdal.UseExceptions if raises else gdal.DontUseExceptions)()
+    try:
+        with pytest.raises(QgsProcessingException, match="a layer cannot be written"):
+            layers.raster_file(layer, log)
+    finally:
+        (gdal.UseExceptions if was else gdal.DontUseExceptions)()
+
+
+def test_a_copy_that_is_cancelled_is_no_error(layers, tmp_path, log):
+    path = cut(tmp_path / "scene.tif")
+    virtual = str(tmp_path / "stack.vrt")
+    gdal.BuildVRT(virtual, [str(path)]).FlushCache()
+    log.cancel()
+    with pytest.raises(layers.Cancelled):
+        layers.raster_file(layer_of(virtual), log)
+
+
 def test_an_extent_beside_the_layer_is_refused(layers, tmp_path, log):
     layer = layer_of(cut(tmp_path / "scene.tif"))
     with pytest.raises(QgsProcessingException, match="outside of a layer"):
