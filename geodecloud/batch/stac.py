@@ -131,7 +131,8 @@ class _Documents(StacApiIO):
                 href, method="POST", headers=kind, body=body, limit=MAX_JSON_BYTES
             )
         page = _parsed(answer.content, href)
-        if not isinstance(page.get("features"), list):
+        is_root = page.get("type") in {"Catalog", "Collection"}
+        if not (is_root or isinstance(page.get("features"), list)):
             raise _no_catalog(href, "a page of it holds no features")
         return json.dumps(page)
 
