@@ -1,6 +1,5 @@
 """Algorithm: a form whose answers become one call of geodecloud."""
 
-import shlex
 from pathlib import Path
 
 from processing.core.ProcessingConfig import ProcessingConfig
@@ -88,7 +87,7 @@ class Algorithm(QgsProcessingAlgorithm):
                 "".join(PYTHON.values(asked)), ProcessingConfig.getSetting(VARIABLE)
             )
             words = self.words(asked)
-            feedback.pushCommandInfo(shlex.join(runner.command(python, words)))
+            feedback.pushCommandInfo(runner.as_typed(runner.command(python, words)))
             result = runner.run(python, words, Narrator(feedback), feedback.isCanceled)
         except runner.Cancelled:
             return {}

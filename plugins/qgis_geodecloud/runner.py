@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import queue
+import shlex
 import signal
 import subprocess  # nosec B404
 import threading
@@ -62,6 +63,11 @@ def command(python, arguments):
     name, *rest = arguments
     reporting = ["--progress", "json", "--watch-stdin"]
     return [python, "-I", "-m", "geodecloud", name, *reporting, *rest]
+
+
+def as_typed(words, is_windows=IS_WINDOWS):
+    """Return words as one types them in a terminal of this system."""
+    return subprocess.list2cmdline(words) if is_windows else shlex.join(words)
 
 
 def run(python, arguments, tell, is_cancelled):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -196,6 +197,12 @@ def test_words_reach_the_child_as_they_are(standing_in):
     python = standing_in("tell(event='result', words=sys.argv[1:])")
     hostile = ["decloud", "a b", "$(touch x)", "; rm", "'\"", "ü—", "-x", "", "a\nb", "%PATH%"]
     assert ran(python, *hostile)[0]["words"][-9:] == hostile[1:]
+
+
+def test_the_command_is_shown_as_one_types_it():
+    words = ["C:\\a b\\python.exe", "-I", "it's.tif"]
+    assert runner.as_typed(words, is_windows=True) == '"C:\\a b\\python.exe" -I it\'s.tif'
+    assert shlex.split(runner.as_typed(words, is_windows=False)) == words
 
 
 def test_much_that_is_said_at_once_blocks_nobody(standing_in):
