@@ -57,7 +57,7 @@ class BatchStac(Algorithm):
 
     def finish(self, asked, result):
         """Name the scenes that failed, and why: the others are there all the same."""
-        for item in result.get("items", ()):
+        for item in (*result["items"], *result.get("failures", ())):
             error = item.get("error")
             if error:
                 said = "; ".join(error[part] for part in ("found", "expected", "todo"))

@@ -1,5 +1,6 @@
 """QGIS with the plugin in it, and small scenes cut from the sample."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,7 +8,14 @@ from pathlib import Path
 
 import pytest
 from osgeo import gdal
-from qgis.core import QgsApplication, QgsProcessingFeedback, QgsRasterLayer
+from qgis.core import (
+    QgsApplication,
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
+    QgsProcessingFeedback,
+    QgsProject,
+    QgsRasterLayer,
+)
 
 PLUGINS = Path(__file__).resolve().parents[1]
 REPOSITORY = PLUGINS.parent
@@ -152,3 +160,45 @@ def recipe(tmp_path):
     path = tmp_path / "small.toml"
     path.write_text(RECIPE, encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    """Items of two scenes on this disk, a file a band; the files of the second are not there."""
+    items = []
+    for number in range(2):
+        corner = [60 + 100 * number, 200, 96, 96]
+        item = {
+            "type": "Feature", "stac_version": "1.0.0", "id": f"scene-{number}", "links": [],
+            "stac_extensions": [], "collection": "sentinel-2-l2a",
+            "properties": {
+                "datetime": "2019-05-30T10:30:00Z", "eo:cloud_cover": 20 + 50 * number,
+                "proj:code": "EPSG:32632",
+            },
+            "assets": {},
+        }  # fmt: skip
+        for band, name in enumerate(("B02", "B03", "B04", "B08"), 1):
+            path = tmp_path / "data" / f"scene-{number}_{name}.tif"
+            path.parent.mkdir(exist_ok=True)
+            gdal.Translate(str(path), str(SAMPLE), srcWin=corner, bandList=[band])
+            extent = layer_of(path).extent()
+            item["assets"][name] = {
+                "href": path.as_uri(), "type": "image/tiff", "roles": ["data"],
+                "raster:bands": [{"scale": 0.0001, "offset": 0, "nodata": 0}],
+            }  # fmt: skip
+        degrees = QgsCoordinateTransform(
+            QgsCoordinateReferenceSystem("EPSG:32632"),
+            QgsCoordinateReferenceSystem("EPSG:4326"),
+            QgsProject.instance(),
+        ).transformBoundingBox(extent)
+        west, south = degrees.xMinimum(), degrees.yMinimum()
+        east, north = degrees.xMaximum(), degrees.yMaximum()
+        ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+        item["geometry"] = {"type": "Polygon", "coordinates": [ring]}
+        item["bbox"] = [west, south, east, north]
+        items.append(item)
+    for path in (tmp_path / "data").glob("scene-1*"):
+        path.unlink()
+    written = tmp_path / "items.json"
+    written.write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+    return written

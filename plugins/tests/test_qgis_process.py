@@ -75,6 +75,15 @@ def test_models_are_trained_measured_and_used(call, tmp_path, recipe):
     assert pixels(drawn["OUTPUT"]).shape == pixels(scene).shape
 
 
+def test_a_catalog_goes_through_a_batch(call, catalog, tmp_path):
+    made = call(
+        "batchstac", STAC=catalog, MAX_CLOUD=50, MODEL="fill", ALLOW_LOCAL="true",
+        OUTPUT=tmp_path / "results",
+    )  # fmt: skip
+    assert (made["DONE"], made["FAILED"]) == (1, 0)
+    assert (Path(made["OUTPUT"]) / "catalog.json").is_file()
+
+
 def test_the_environment_is_checked(call):
     assert call("checkenvironment")["VERSION"][0].isdigit()
 
