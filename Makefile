@@ -81,7 +81,7 @@ clean: ## Delete what tests and demos left, not the environment
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 distclean: clean ## Delete the environment too
-	rm -rf $(VENV) $(QGIS)
+	rm -rf $(VENV) $(QGIS) $(PGSTAC)
 
 # pip comes last in a new environment: where it is, the environment is whole. Each candidate is
 # run before it is taken, because a name on the PATH may lead nowhere.

@@ -32,18 +32,9 @@ from geodecloud.geo.tiling import Window
 from geodecloud.geo.trees import Entry
 
 __all__ = [
-    "Profile",
-    "RasterScene",
-    "RasterSink",
-    "RasterStack",
-    "check_radiometry",
-    "encode_array",
-    "open_layers",
-    "open_scene",
-    "opened",
-    "profile_of",
-    "write_array",
-]
+    "Profile", "RasterScene", "RasterSink", "RasterStack", "check_radiometry", "encode_array",
+    "open_layers", "open_scene", "opened", "profile_of", "write_array",
+]  # fmt: skip
 
 Array = npt.NDArray[Any]
 Flags = npt.NDArray[np.bool_]
