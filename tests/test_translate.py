@@ -177,7 +177,7 @@ def test_a_cloud_removing_model_draws_chips_under_the_mask_alone(tmp_path: Path)
     mosaic_chips(tmp_path / "clear", tmp_path / "clear.tif")
     with rasterio.open(tmp_path / "clear.tif") as out:
         changed = (out.read() != dn).any(0)
-    assert 0 < changed.mean() <= result.generated_share < 0.5
+    assert 0 < changed.mean() <= result.generated_share + 1e-9 < 0.5
     assert changed[48, 40]
     assert not changed[:8].any()
 

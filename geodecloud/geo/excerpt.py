@@ -1,10 +1,8 @@
-"""Excerpt: the part of a scene inside a window, as a scene."""
+"""footprint and within: where a scene lies in degrees, and what it shows of an area."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +11,7 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from geodecloud.errors import GridError
-from geodecloud.geo.profile import Profile, profile_of
+from geodecloud.geo.part import WindowScene
 from geodecloud.geo.scene import Scene, shape_of
 from geodecloud.geo.tiling import Window
 
@@ -24,36 +22,6 @@ DEGREES = CRS("EPSG:4326")
 
 Bounds = tuple[float, float, float, float]
 Doubles = npt.NDArray[np.float64]
-
-
-class Excerpt:
-    """The part of a scene inside a window; its pixels are the scene's own.
-
-    Args:
-        scene: what is read.
-        window: inside the scene.
-    """
-
-    def __init__(self, scene: Scene, window: Window) -> None:
-        """Move the corner."""
-        self.scene, self.window, self.sensor = scene, window, scene.sensor
-        self.geobox: GeoBox = scene.geobox[window.slices]
-
-    @property
-    def profile(self) -> Profile:
-        """That of the scene."""
-        return profile_of(self.scene)
-
-    def read(self, window: Window) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-        """Return stored numbers and validity of a window, each (C, H, W)."""
-        if window not in Window.whole(self.window.shape):
-            raise ValueError(f"{window} reaches beyond the {self.window.shape} px of the excerpt")
-        row, col = self.window.row + window.row, self.window.col + window.col
-        return self.scene.read(Window(row, col, *window.shape))
-
-    def select(self, names: Sequence[str]) -> Excerpt:
-        """Return the scene with these bands alone, in the order asked."""
-        return Excerpt(self.scene.select(names), self.window)
 
 
 def footprint(geobox: GeoBox, n_points: int = SIDE_POINTS) -> list[tuple[float, float]]:
@@ -107,7 +75,7 @@ def within(scene: Scene, bounds: Bounds) -> Scene:
             "its pixels reach into it, as its catalog says",
             "choose another area, or leave the item out",
         )
-    return scene if window == whole else Excerpt(scene, window)
+    return scene if window == whole else WindowScene(scene, window)
 
 
 def _moved(affine: Affine, x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:

@@ -56,6 +56,8 @@ class WindowScene:
 
     def read(self, window: Window) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         """Return stored numbers and validity of a window, each (C, H, W)."""
+        if window not in Window.whole(self.window.shape):
+            raise ValueError(f"{window} reaches beyond the {self.window.shape} px of the part")
         return self.scene.read(self.outer(window))
 
     def select(self, names: Sequence[str]) -> WindowScene:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 from geodecloud.errors import GridError
-from geodecloud.geo.excerpt import Excerpt, bounds_of, footprint, within
+from geodecloud.geo.excerpt import bounds_of, footprint, within
+from geodecloud.geo.part import WindowScene
 from geodecloud.geo.scene import ArrayScene, without_georeference
 from geodecloud.geo.tiling import Window
 from tests.strategies import make_scene, make_sensor, utm_geobox
@@ -26,7 +27,7 @@ def test_its_pixels_are_those_of_the_scene(data):
     window = Window(
         row, col, data.draw(st.integers(1, 96 - row)), data.draw(st.integers(1, 80 - col))
     )
-    part = Excerpt(SCENE, window)
+    part = WindowScene(SCENE, window)
     inside = Window.whole(window.shape)
     np.testing.assert_array_equal(part.read(inside)[0], SCENE.read(window)[0])
     assert part.geobox == SCENE.geobox[window.slices]
@@ -35,7 +36,7 @@ def test_its_pixels_are_those_of_the_scene(data):
 
 def test_it_ends_where_its_window_ends():
     with pytest.raises(ValueError, match="beyond"):
-        Excerpt(SCENE, Window(0, 0, 10, 10)).read(Window(5, 5, 10, 10))
+        WindowScene(SCENE, Window(0, 0, 10, 10)).read(Window(5, 5, 10, 10))
 
 
 @given(st.integers(0, 60), st.integers(0, 50))
