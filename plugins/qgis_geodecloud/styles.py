@@ -49,7 +49,6 @@ class SameStretch(QgsProcessingLayerPostProcessorInterface):
     def __init__(self, shown):
         """Take the layer that is shown."""
         super().__init__()
-        self._shown = shown.id()
         self._renderer = shown.renderer().clone()
         self._bands = {band: shown.bandName(band) for band in self._renderer.usesBands()}
 
@@ -58,25 +57,10 @@ class SameStretch(QgsProcessingLayerPostProcessorInterface):
         if all(layer.bandName(band) == name for band, name in self._bands.items()):
             layer.setRenderer(self._renderer.clone())
             layer.triggerRepaint()
-        root = context.project().layerTreeRoot()
-        _place_over(root.findLayer(layer.id()), root.findLayer(self._shown))
-
-
-def _place_over(node, below):
-    """Move a layer right above another one, and so under what marks it.
-
-    QGIS 3.22 adds results in any order; where a later one has not added them yet there is nothing
-    to move, and it asks for the key that ``place`` sets.
-    """
-    if node is None or below is None:
-        return
-    parent = below.parent()
-    parent.insertChildNode(parent.children().index(below), node.clone())
-    node.parent().removeChildNode(node)
 
 
 def place(details, style):
-    """Have a result styled, and classes shown above what they mark."""
+    """Have a result styled; a QGIS that knows the key shows classes above what they mark."""
     _kept[:] = [one for one in _kept if not sip.isdeleted(one)]
     _kept.append(style)
     details.setPostProcessor(style)
