@@ -25,7 +25,6 @@ def loaded(run, scene, tmp_path):
     found = {"INPUT": shown}
     for path, details in context.layersToLoadOnCompletion().items():
         layer = layer_of(path)
-        project.addMapLayer(layer)  # on top, in any order, as QGIS does
         details.postProcessor().postProcessLayer(layer, context, None)
         found[details.outputName] = layer
     return found
