@@ -179,7 +179,7 @@ def test_an_array_of_stackstac_lies_where_the_file_lies(scene: Path, tmp_path: P
 
 
 def test_a_dataset_stays_one_and_its_bands_have_their_own_names(scene: Path, tmp_path) -> None:
-    decloud(scene, tmp_path / "clear.tif", **SMALL)
+    decloud(scene, tmp_path / "clear.tif", mask="spectral", **SMALL)
     cloudy = dataset(ground())[list(COMMON[::-1])]
     cloudy["scl"] = xr.full_like(cloudy.red, 4, dtype=np.uint8)
     cloudy.attrs["title"] = "kept"

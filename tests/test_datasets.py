@@ -241,7 +241,7 @@ def test_a_small_domain_at_the_end_of_a_large_one_is_seen(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", ["superres", "Pix3Pix", "Classified_Tiles"])
 def test_types_for_other_models_are_refused(chip_folder: Path, name: str) -> None:
-    with pytest.raises(OptionError, match="CloudRemoval, Pix2Pix, WNet_cGAN, CycleGAN"):
+    with pytest.raises(OptionError, match="CloudRemoval, CloudMask, Pix2Pix, WNet_cGAN, CycleGAN"):
         prepare_data(chip_folder, dataset_type=name)
 
 

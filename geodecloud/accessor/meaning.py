@@ -31,7 +31,7 @@ class Packing:
         >>> packing = Packing("uint16", 1e-4, -0.1, 0.0)
         >>> packing.stored(np.array([0.1, np.nan], np.float32))
         array([2000,    0], dtype=uint16)
-        >>> packing.values(np.array([2000], np.uint16), np.dtype("float32"))
+        >>> packing.values(np.array([2000], np.uint16), np.dtype("float32")).round(4)
         array([0.1], dtype=float32)
     """
 

@@ -214,7 +214,7 @@ def slug(name: str) -> str:
 
     Example:
         >>> slug("S2A_32TMT"), slug("../../etc")
-        ('S2A_32TMT', 'etc-da3a78b5')
+        ('S2A_32TMT', 'etc-74ccf3c5')
     """
     plain = _OUTSIDE.sub("-", name).strip("-.")[:100]
     if plain == name:

@@ -25,8 +25,8 @@ CPU = torch.device("cpu")
 def test_a_fit_on_generated_chips_lowers_its_losses(data) -> None:
     model = small_model(data, gan_weight=0.1)
     untrained = valid_loss(model.answer, data.valid_dl)
-    history = model.fit(epochs=3, lr=1e-2, steps_per_epoch=12, checkpoint=False)
-    assert history.best["valid_loss"] < 0.97 * untrained
+    history = model.fit(epochs=3, lr=5e-3, steps_per_epoch=12, checkpoint=False)
+    assert history.best["valid_loss"] < 0.98 * untrained
     assert {"l1_loss", "gen_loss", "D_loss", "valid_loss", "epoch"} == set(history.rows[-1])
 
 
