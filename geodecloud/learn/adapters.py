@@ -163,16 +163,9 @@ class Spread(FillCorrection):
         """A logarithm for each band."""
         return n_bands
 
-    def log_spread(
-        self,
-        pixels: Tensor,
-        mask: Tensor,
-        fill: Tensor,
-        level: Tensor,
-        extra: Tensor | None = None,
-    ) -> Tensor:
+    def log_spread(self, *inputs: Tensor | None) -> Tensor:
         """Return what is trained, (B, C, H, W): the logarithm, in spans, before calibration."""
-        drawn = self.generator(self.condition(pixels, mask, fill, level, extra))
+        drawn = self.generator(self.condition(*inputs))  # type: ignore[arg-type]
         log_spread: Tensor = (drawn + math.log(USUAL_SPREAD)).clamp(*SPREAD_LIMITS)
         return log_spread
 

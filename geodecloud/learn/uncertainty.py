@@ -46,7 +46,7 @@ class Uncertainty:
         seed: of the initial weights.
 
     Raises:
-        DataError: the data does not have the model's bands, or nothing is held out.
+        DataError: the data does not have the model's bands.
         ModelError: the model removes no clouds.
 
     Source: Nix and Weigend 1994, "Estimating the mean and variance of the target probability
@@ -106,7 +106,12 @@ class Uncertainty:
 
     def fit(self, plan: Plan, *, out: Path | None = None, resume: bool = False,
             listener: Listener = silent) -> History:  # fmt: skip
-        """Train and calibrate; see ``training.fit``."""
+        """Train and calibrate; see ``training.fit``.
+
+        Raises:
+            DataError: fewer than two places are held out.
+        """
+        _check_places(len(set(self.data.packed.place[self.data.valid].tolist())))
         history = fit(
             self, self.data.batches, plan, out=out, validate=self._validate, listener=listener,
             resume=resume,
@@ -135,12 +140,7 @@ class Uncertainty:
         for place, batch in self._held_out(SKIES):
             found.setdefault(place, []).append(self._sampled(batch))
         places = {name: _joined(parts) for name, parts in found.items() if parts}
-        if len(places) < 2:
-            raise DataError(
-                f"{len(places)} held-out places with clouds",
-                "each place is calibrated by others",
-                "hold out a fold of two places or more",
-            )
+        _check_places(len(places))
         measured = []
         for name, (error, spread) in places.items():
             others = [part for other, part in places.items() if other != name]
@@ -220,6 +220,15 @@ def calibration(error: Floats, spread: Floats) -> dict[str, float]:
         "calibration_error": round(float(np.mean(gaps)), 4),
         "surest_half": round(float(np.sqrt(squares[:half].mean() / squares[half:].mean())), 4),
     }
+
+
+def _check_places(n_places: int) -> None:
+    if n_places < 2:
+        raise DataError(
+            f"{n_places} held-out places with clouds",
+            "each place is calibrated by others",
+            "hold out a fold of two places or more",
+        )
 
 
 def _factors(parts: Sequence[tuple[Floats, Floats]]) -> Floats:

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from geodecloud.cli.calibrate import calibrate
+from geodecloud.cli.progress import Reporter
 from geodecloud.errors import DataError, ModelError
 from geodecloud.geo.raster import open_scene
 from geodecloud.geo.tiling import Window
@@ -147,6 +150,20 @@ def test_one_place_cannot_be_calibrated_by_others(
     system = Uncertainty(held_out(packed, 0.25), package_folder)
     with pytest.raises(DataError, match="held-out places"):
         system.calibrate()
+    with pytest.raises(DataError, match="held-out places"):
+        system.fit(PLAN)  # before it trains
+
+
+def test_the_command_refuses_few_places_before_it_trains(
+    packed: PackedChips, package_folder: Path, tmp_path: Path
+) -> None:
+    arguments = [str(packed.path), "--model", str(package_folder), "--out", str(tmp_path / "sure")]
+    short = ["--epochs", "1", "--steps", "2", "--chip-size", "32", "--batch-size", "2"]
+    runner = CliRunner()
+    few = runner.invoke(calibrate, [*arguments, *short], obj=Reporter())
+    assert isinstance(few.exception, DataError)  # a tenth of four places is one
+    assert not (tmp_path / "sure").exists()
+    assert not (tmp_path / "sure.training").exists()
 
 
 def test_data_of_another_kind_is_refused(packed: PackedChips, package_folder: Path) -> None:
