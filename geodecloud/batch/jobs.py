@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -229,6 +229,9 @@ def _done(job: Job, out: Path, n_threads: int | None) -> JobResult:
             f"{folder} leads out of {out}", "items lie in the output folder", "remove the link"
         )
     if is_done(folder, job.digest):
+        if (folder / ".lock").exists():  # its writer was killed after the last file
+            with suppress(OutputError), alone(folder):
+                pass
         return JobResult(job.id, job.collection, job.folder, "skipped")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with alone(folder), ExitStack() as stack:
