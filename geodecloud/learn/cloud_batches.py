@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from geodecloud.errors import DataError
 from geodecloud.learn.batches import Deal, Samples, dealt, generator_of, read
-from geodecloud.learn.clouding import MaskErrors, cloud_over, fill_windows, grow
+from geodecloud.learn.clouding import PIXEL_M, MaskErrors, cloud_over, fill_windows, gains, grow
 from geodecloud.learn.packed import LEVELS, PackedChips
 from geodecloud.learn.plan import Batch
 
@@ -19,6 +20,18 @@ UNKNOWN_LEVELS = 0.1
 
 LEAST_CLEAR = 0.02
 """The part of a window that must be clear for its fill to mean anything."""
+
+SEASON, LIGHT = (0.2, 0.12), (0.1, 0.06)
+"""How far gains spread by window and by band: of clear ground, and of both sides of a real pair.
+
+Training places are few; ground as bright or as green as theirs alone would be learnt by heart.
+"""
+
+BRIGHTEST = 1.2
+"""Reflectance that no gain lifts ground above."""
+
+STEPS_M = (10.0, 10.0, 15.0, 20.0)
+"""Pixel sizes that skies are laid out for: clouds differ in size more than their types do."""
 
 
 class CloudBatches:
@@ -32,8 +45,11 @@ class CloudBatches:
     the mask from the clear pixels around, is added to its clear side.
 
     Skies, masks and fills are made on whole windows, so that chips know of clouds and clear
-    pixels beyond their rim, as tiles of a scene do.
+    pixels beyond their rim, as tiles of a scene do. In training the ground's light and the size
+    of the clouds vary besides.
     """
+
+    is_varied: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -44,7 +60,7 @@ class CloudBatches:
         batch_size: int = 64,
         seed: int = 0,
         turn: bool = True,
-        pair_share: float = 0.15,
+        pair_share: float = 0.25,
     ) -> None:
         """Sort the samples into clear ones and pairs."""
         self.samples = samples[packed.has("target")[samples]]
@@ -98,7 +114,11 @@ class CloudBatches:
         target, valid = read(packed, "target", samples, ways, device)
         level = level_of(packed, samples)
         bands = packed.sides["target"].bands
-        pixels, lost, classes = self._clouded(target, bands, level > 0, random)
+        step_m = PIXEL_M
+        if self.is_varied and not is_whole:
+            target = (target * gains(target, SEASON, random)).clamp(max=BRIGHTEST)
+            step_m = STEPS_M[int(torch.randint(0, len(STEPS_M), (), generator=random))]
+        pixels, lost, classes = self._clouded(target, bands, level > 0, random, step_m)
         windows = _covered((pixels, target, valid), lost, classes, random)
         return {**windows, "level": (level if is_whole else hidden(level, random)).to(device)}
 
@@ -112,19 +132,33 @@ class CloudBatches:
         return real_windows(self._deal.packed, samples, ways, device, random)
 
     def _clouded(
-        self, target: Tensor, bands: Sequence[str], is_toa: Tensor, random: torch.Generator
+        self,
+        target: Tensor,
+        bands: Sequence[str],
+        is_toa: Tensor,
+        random: torch.Generator,
+        step_m: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        return cloud_over(target, bands, is_toa, random)
+        return cloud_over(target, bands, is_toa, random, pixel_m=step_m)
 
 
 class OneSkyBatches(CloudBatches):
     """The same sky over every chip: to repeat trainings whose noise has one seed."""
 
+    is_varied = False
+
     def _clouded(
-        self, target: Tensor, bands: Sequence[str], is_toa: Tensor, random: torch.Generator
+        self,
+        target: Tensor,
+        bands: Sequence[str],
+        is_toa: Tensor,
+        random: torch.Generator,
+        step_m: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
         each = [
-            cloud_over(target[i : i + 1], bands, is_toa[i : i + 1], generator_of(0, 0))
+            cloud_over(
+                target[i : i + 1], bands, is_toa[i : i + 1], generator_of(0, 0), pixel_m=step_m
+            )
             for i in range(len(target))
         ]
         pixels, lost, classes = (torch.cat(parts) for parts in zip(*each, strict=True))
@@ -140,10 +174,14 @@ def real_windows(
 ) -> Batch:
     """Return real pairs as ``CloudBatches`` deals them, each turned its way.
 
-    Without random numbers masks have the same error each time, and levels are not hidden.
+    Without random numbers masks have the same error each time, levels are not hidden, and the
+    light is as it was.
     """
     target, valid = read(packed, "target", samples, ways, device)
     pixels, seen = read(packed, "source", samples, ways, device)
+    if random is not None:
+        light = gains(target, LIGHT, random)
+        target, pixels = target * light, pixels * light
     marks, _ = read(packed, "mask", samples, ways, device)
     classes = marks.long()
     windows = _covered((pixels, target, valid & seen), (classes > 0).float(), classes, random)

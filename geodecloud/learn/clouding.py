@@ -159,6 +159,13 @@ def cloud_over(
     return cloudy, lost, classes
 
 
+def gains(like: Tensor, spread: tuple[float, float], random: torch.Generator) -> Tensor:
+    """Return factors (B, C, 1, 1) around 1, which spread this far by window and by band."""
+    by_window = torch.randn(len(like), 1, 1, 1, generator=random) * spread[0]
+    by_band = torch.randn(len(like), like.shape[1], 1, 1, generator=random) * spread[1]
+    return torch.exp(by_window + by_band).to(like.device)
+
+
 def wavelengths_of(bands: Sequence[str]) -> list[float]:
     """Return the central wavelengths of Sentinel-2 bands, nm.
 

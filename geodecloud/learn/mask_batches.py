@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from geodecloud.learn.batches import Samples, read
 from geodecloud.learn.cloud_batches import CloudBatches, hidden, level_of
-from geodecloud.learn.clouding import PIXEL_M, cloud_over, wavelengths_of
+from geodecloud.learn.clouding import PIXEL_M, cloud_over, gains, wavelengths_of
 from geodecloud.learn.cutting import CLEAR, SHADOW
 from geodecloud.learn.plan import Batch
 
@@ -34,6 +34,9 @@ RIM_PX = 2
 """So far into a cloud of a real pair reaches what ``mark_clouds`` adds to it."""
 DARK_GROUND = 0.12
 """Ground so dark in the near infrared shows no shadow."""
+
+LIGHT, SEASON = (0.08, 0.027), (0.12, 0.04)
+"""How far gains spread by window and by band: of all that is seen, and of the ground alone."""
 
 AIR, AIR_NM = 0.085, 490.0
 """What the air reflects at this wavelength, seen from space; it falls with its fourth power."""
@@ -74,7 +77,7 @@ class MaskBatches(CloudBatches):
         )
         if not is_whole:
             is_bare = drawn(len(target), NO_SKIES, random).to(device)
-            pixels = torch.where(is_bare, target, pixels) * gains(pixels, 0.08, random)
+            pixels = torch.where(is_bare, target, pixels) * gains(pixels, LIGHT, random)
             lost, classes = lost * ~is_bare, torch.where(is_bare, CLEAR, classes)
             level = hidden(level, random, UNKNOWN_LEVELS)
         is_valid = valid.all(1, keepdim=True)
@@ -104,7 +107,7 @@ class MaskBatches(CloudBatches):
         is_sure = is_valid & told_clearly(pixels, target, classes, is_valid)
         if random is not None:
             pixels, level = (
-                pixels * gains(pixels, 0.08, random),
+                pixels * gains(pixels, LIGHT, random),
                 hidden(level, random, UNKNOWN_LEVELS),
             )
         return {
@@ -164,7 +167,7 @@ def varied_ground(
     device, n_windows = ground.device, len(ground)
     nm = torch.tensor(wavelengths_of(bands), device=device)[:, None, None]
     is_snowy = drawn(n_windows, SNOW_SHARE, random).to(device)
-    ground = torch.where(is_snowy, snowed(ground, nm), ground * gains(ground, 0.12, random))
+    ground = torch.where(is_snowy, snowed(ground, nm), ground * gains(ground, SEASON, random))
     is_lifted = drawn(n_windows, 0.5, random) & (level < 0).view(-1, 1, 1, 1)
     much = torch.empty(n_windows, 1, 1, 1).uniform_(0.6, 1.3, generator=random).to(device)
     air = much * AIR * (AIR_NM / nm) ** 4
@@ -178,14 +181,6 @@ def snowed(ground: Tensor, nm: Tensor) -> Tensor:
     is_open = infrared - red <= 0.4 * (infrared + red)
     snow = torch.where(nm < 750, SNOW[0], SNOW[1])
     return torch.where(is_open, 0.25 * ground + 0.75 * snow, ground)
-
-
-def gains(like: Tensor, spread: float, random: torch.Generator) -> Tensor:
-    """Return factors (B, C, 1, 1) around 1: ``spread`` a window, a third of it a band."""
-    shape = len(like), like.shape[1], 1, 1
-    common = torch.randn(shape[0], 1, 1, 1, generator=random) * spread
-    factors: Tensor = torch.exp(common + torch.randn(shape, generator=random) * spread / 3)
-    return factors.to(like.device)
 
 
 def drawn(n_windows: int, share: float, random: torch.Generator) -> Tensor:
