@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,12 +19,13 @@ from geodecloud.geo.masks import CLEAR, CLOUD, NODATA, SHADOW, THIN, pixel_size_
 from geodecloud.geo.plausible import check_radiometry
 from geodecloud.geo.publish import publish, refuse_existing
 from geodecloud.geo.radiometry import OTHERS
-from geodecloud.geo.raster import Profile, RasterSink, open_scene, profile_of
+from geodecloud.geo.raster import Profile, RasterSink, SceneSource, profile_of
 from geodecloud.geo.scene import Scene, Sink, shape_of
 from geodecloud.geo.sensors import CLASS_BANDS, Band, Sensor
 from geodecloud.geo.tiling import Window
 from geodecloud.masking import MASK_PROFILE
 from geodecloud.progress import Listener, Progress, silent
+from geodecloud.reading import ReadingOptions
 from geodecloud.sky.adjacency import ground_around, reach_px
 from geodecloud.sky.clouds import Sky, Truth, apply_sky
 from geodecloud.sky.ground import SceneGrid
@@ -37,12 +38,11 @@ DEPTH_PROFILE = Profile.for_sensor(
     Sensor("optical depth", (Band("optical_depth", dtype="float32"),), unit="class")
 )
 
-Source = str | Path | Sequence[str | Path] | Scene
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class CloudsOptions:
+class CloudsOptions(ReadingOptions):
     """Which sky hangs over a scene, and what is written.
 
     Attributes:
@@ -53,9 +53,7 @@ class CloudsOptions:
             cloud, shadow. ``decloud`` takes it as ``mask``.
         depth: write the optical depth at 550 nm.
         sky_out: write the sky as JSON.
-        bands, scale, offset, level: what the stored numbers are, where the file does not say;
-            reflectance is ``(dn + offset) * scale``.
-        sensor, resolution_m: as ``open_scene`` takes them.
+        bands, scale, offset, level, sensor, resolution_m: how it is read; see ``ReadingOptions``.
         overwrite: replace files that exist.
     """
 
@@ -68,12 +66,6 @@ class CloudsOptions:
     truth: str | Path | None = None
     depth: str | Path | None = None
     sky_out: str | Path | None = None
-    bands: Sequence[str] | None = None
-    scale: float | None = None
-    offset: float | None = None
-    level: str | None = None
-    sensor: Sensor | str | Path | None = None
-    resolution_m: float | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -128,7 +120,7 @@ class CloudsResult:
 
 
 def clouds(
-    source: Source,
+    source: SceneSource,
     out: str | Path | Sink,
     options: CloudsOptions | None = None,
     *,
@@ -164,7 +156,7 @@ def clouds(
     """
     options = replace(options or CloudsOptions(), **changes)
     start = time.perf_counter()
-    with _opened(source, options) as scene:
+    with options.opened(source) as scene:
         ground = Ground.of(scene)
         for text in (*check_radiometry(scene), *ground.notes):
             on_note(text)
@@ -188,16 +180,6 @@ def clouds(
         seconds=round(time.perf_counter() - start, 3),
         files=_files(out, options),
     )
-
-
-@contextmanager
-def _opened(source: Source, options: CloudsOptions) -> Iterator[Scene]:
-    if not isinstance(source, str | Path | Sequence):
-        yield source
-        return
-    names = ("bands", "scale", "offset", "level", "sensor", "resolution_m")
-    with open_scene(source, **{name: getattr(options, name) for name in names}) as scene:
-        yield scene
 
 
 def sky_of(scene: Scene, options: CloudsOptions) -> Sky:

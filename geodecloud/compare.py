@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -22,7 +21,7 @@ from odc.geo.geobox import GeoBox
 from geodecloud.errors import BandError, GridError
 from geodecloud.geo.masks import CLASSES, pixel_size_m
 from geodecloud.geo.publish import publish, refuse_existing
-from geodecloud.geo.raster import open_scene
+from geodecloud.geo.raster import SceneSource, opened
 from geodecloud.geo.scene import Scene, shape_of
 from geodecloud.paste import FEATHERED, GENERATED, OTHER_DATE, PROVENANCE, PROVENANCE_COLOURS
 from geodecloud.picture import (
@@ -40,7 +39,6 @@ from geodecloud.picture import (
     strips,
 )
 
-Source = Scene | str | Path | Sequence[str | Path]
 Colour = tuple[int, int, int]
 
 MARKED = (GENERATED, FEATHERED, OTHER_DATE)
@@ -51,12 +49,12 @@ FILL_ALPHA = 18  # of 255: the ground shows through, the rim around it is opaque
 
 
 def compare(
-    before: Source,
-    after: Source,
+    before: SceneSource,
+    after: SceneSource,
     out_html: str | Path,
     *,
-    mask: Source | None = None,
-    provenance: Source | None = None,
+    mask: SceneSource | None = None,
+    provenance: SceneSource | None = None,
     metrics: Mapping[str, float | int | str] = MappingProxyType({}),
     overwrite: bool = False,
 ) -> Path:
@@ -83,7 +81,7 @@ def compare(
     """
     path = Path(out_html)
     refuse_existing(path, overwrite)
-    with _opened(before) as first, _opened(after) as second:
+    with opened(before) as first, opened(after) as second:
         pair = _Pair.of(first, second, MAX_SIDE_PX)
         view = _look(pair)
     marks = None
@@ -110,11 +108,11 @@ def compare(
 
 
 def figure_png(
-    before: Source,
-    after: Source,
+    before: SceneSource,
+    after: SceneSource,
     out_png: str | Path,
     *,
-    provenance: Source | None = None,
+    provenance: SceneSource | None = None,
     max_side_px: int = 800,
     overwrite: bool = False,
 ) -> Path:
@@ -129,7 +127,7 @@ def figure_png(
     """
     path = Path(out_png)
     refuse_existing(path, overwrite)
-    with _opened(before) as first, _opened(after) as second:
+    with opened(before) as first, opened(after) as second:
         pair = _Pair.of(first, second, max_side_px)
         view = _look(pair)
     pictures = [view.before, view.after]
@@ -245,14 +243,14 @@ class _Marks:
         return np.asarray(is_edge & np.isin(here, list(self.colours)))
 
 
-def _provenance_marks(pair: _Pair, source: Source) -> _Marks:
+def _provenance_marks(pair: _Pair, source: SceneSource) -> _Marks:
     classes, shares = _classes(pair, source, "provenance")
     names = {value: PROVENANCE[value].capitalize() for value in MARKED}
     colours = {value: PROVENANCE_COLOURS[value][:3] for value in MARKED}
     return _Marks("Provenance", classes, colours, _legend(names, shares))
 
 
-def _mask_marks(pair: _Pair, source: Source) -> _Marks:
+def _mask_marks(pair: _Pair, source: SceneSource) -> _Marks:
     """Marks of a mask: its classes where it has several that are ours, else one for all."""
     classes, shares = _classes(pair, source, "mask")
     used = {int(value) for value in np.flatnonzero(shares)} - {0}
@@ -272,11 +270,11 @@ def _legend(
     return [(value, name, float(shares[value])) for value, name in names.items() if shares[value]]
 
 
-def _classes(pair: _Pair, source: Source, role: str) -> tuple[Bytes, npt.NDArray[np.float64]]:
+def _classes(pair: _Pair, source: SceneSource, role: str) -> tuple[Bytes, npt.NDArray[np.float64]]:
     """Classes (h, w), 0 where there is none, and the exact share (256,) of each in the raster."""
     counts = np.zeros(256, np.int64)
     rows = []
-    with _opened(source) as scene:
+    with opened(source) as scene:
         _check_grid(scene, _name(scene, role), pair.before, pair.names[0])
         for window in strips(shape_of(pair.geobox), pair.step):
             dn, valid = scene.read(window)
@@ -286,16 +284,6 @@ def _classes(pair: _Pair, source: Source, role: str) -> tuple[Bytes, npt.NDArray
             counts += np.bincount(codes.ravel(), minlength=256)
             rows.append(block_centres(codes, pair.step))
     return np.concatenate(rows), counts / counts.sum()
-
-
-@contextmanager
-def _opened(source: Source) -> Iterator[Scene]:
-    """A scene as it is, or one that is opened, and closed again."""
-    if isinstance(source, str | Path | Sequence):
-        with open_scene(source) as scene:
-            yield scene
-    else:
-        yield source
 
 
 def _name(scene: Scene, role: str) -> str:

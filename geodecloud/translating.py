@@ -16,21 +16,19 @@ from geodecloud.geo.chips import ChipStore, mosaic_chips
 from geodecloud.geo.manifest import MANIFEST
 from geodecloud.geo.part import Part
 from geodecloud.geo.plausible import check_radiometry
-from geodecloud.geo.raster import RasterSink, open_scene, profile_of
+from geodecloud.geo.raster import RasterSink, SceneSource, open_scene, profile_of
 from geodecloud.geo.scene import Scene
-from geodecloud.geo.sensors import Sensor
 from geodecloud.guides import open_guide
 from geodecloud.models import check_pixel_size, load_translator
 from geodecloud.pipeline import Aids, Road, translate_scene
 from geodecloud.progress import Listener, silent
+from geodecloud.reading import ReadingOptions
 from geodecloud.tasks import decloud
 from geodecloud.translator import Translator, wants
 
-Paths = str | Path | Sequence[str | Path]
-
 
 @dataclass(frozen=True)
-class TranslateOptions:
+class TranslateOptions(ReadingOptions):
     """How a scene, or a store of chips, is drawn anew.
 
     Attributes:
@@ -39,8 +37,7 @@ class TranslateOptions:
         mask: where a cloud-removing model answers; see ``DecloudOptions``.
         extra: further inputs that the model wants, by name ("sar"): rasters on any grid.
         aoi: polygons, inside of which a scene is drawn; see ``DecloudOptions``.
-        bands, scale, offset, level: what the stored numbers are, where the file does not say.
-        sensor, resolution_m: as ``open_scene`` takes them.
+        bands, scale, offset, level, sensor, resolution_m: how it is read; see ``ReadingOptions``.
         tile_size_px, batch_size, device: how it is computed; see ``Road``.
         overwrite: replace what exists.
     """
@@ -50,12 +47,6 @@ class TranslateOptions:
     mask: str | Path = "auto"
     extra: Mapping[str, Path] = field(default_factory=dict)
     aoi: Path | None = None
-    bands: Sequence[str] | None = None
-    scale: float | None = None
-    offset: float | None = None
-    level: str | None = None
-    sensor: Sensor | str | Path | None = None
-    resolution_m: float | None = None
     tile_size_px: int = 512
     batch_size: int | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -121,7 +112,7 @@ class _Listeners:
 
 
 def translate(
-    source: Paths | Scene,
+    source: SceneSource,
     out: str | Path,
     options: TranslateOptions | None = None,
     *,
@@ -165,7 +156,7 @@ def translate(
     if isinstance(source, str | Path) and (Path(source) / MANIFEST).is_file():
         result = _translate_chips(Path(source), Path(out), chosen, listeners)
     else:
-        with _opened(source, chosen) as scene:
+        with chosen.opened(source) as scene:
             result = _translate_scene(scene, Path(out), chosen, listeners)
     return replace(
         result,
@@ -173,23 +164,6 @@ def translate(
         files={"output": str(out)},
         notes=tuple(listeners.notes),
     )
-
-
-@contextmanager
-def _opened(source: Paths | Scene, options: TranslateOptions) -> Iterator[Scene]:
-    if not isinstance(source, str | Path | Sequence):
-        yield source
-        return
-    with open_scene(
-        source,
-        bands=options.bands,
-        scale=options.scale,
-        offset=options.offset,
-        level=options.level,
-        sensor=options.sensor,
-        resolution_m=options.resolution_m,
-    ) as scene:
-        yield scene
 
 
 def _translate_chips(

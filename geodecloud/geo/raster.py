@@ -39,6 +39,8 @@ __all__ = [
 Array = npt.NDArray[Any]
 Flags = npt.NDArray[np.bool_]
 Source = str | os.PathLike[str]
+SceneSource = Source | Sequence[Source] | Scene
+"""A file, a folder, a list of files of one ground, or what is open already."""
 Compression = Literal["deflate", "zstd", "lzw", "none"]
 
 
@@ -152,10 +154,10 @@ def open_layers(
 
 
 @contextmanager
-def opened(source: Source | Sequence[Source] | Scene) -> Iterator[Scene]:
-    """Give an open scene, or open one and close it in the end; see ``open_scene``."""
+def opened(source: SceneSource, **asked: Any) -> Iterator[Scene]:
+    """Give an open scene, or open one as asked and close it in the end; see ``open_scene``."""
     if isinstance(source, str | os.PathLike | Sequence):
-        with open_scene(source) as scene:
+        with open_scene(source, **asked) as scene:
             yield scene
     else:
         yield source
