@@ -13,7 +13,7 @@ from . import runner
 from .finder import VARIABLE, NotReady, find_python
 from .narrator import Narrator
 from .parameters import Asked, File, RasterOutput
-from .styles import CLASSES, ClassStyle, SameStretch, place
+from .styles import MARKS, SameStretch, place
 
 PYTHON = File(
     "PYTHON",
@@ -129,8 +129,8 @@ class Algorithm(QgsProcessingAlgorithm):
         context, wanted = asked.context, parameter.details.get("style")
         if not (path and wanted and context.willLoadLayerOnCompletion(path)):
             return
-        if wanted in CLASSES:
-            style = ClassStyle(CLASSES[wanted])
+        if wanted in MARKS:
+            style = MARKS[wanted]()
         else:  # the name of the input whose look is taken
             shown = self.parameterAsRasterLayer(asked.parameters, wanted, context)
             if shown is None or context.project() is None:

@@ -134,6 +134,16 @@ class RemoveClouds(Masking):
         RasterOutput("OUTPUT", "Clear scene", "", style="INPUT"),
         RasterOutput("PROVENANCE", "Where each pixel comes from", "--provenance",
                      optional=True, style="provenance"),
+        RasterOutput(
+            "UNCERTAINTY",
+            "How far generated values may be off",
+            "--uncertainty",
+            help="One standard deviation of the error of each generated value, in reflectance, a "
+            "band each; the layer shows red. Only models that were calibrated know it, such as "
+            "decloud-s2-4band; fill and other dates do not.",
+            optional=True,
+            style="uncertainty",
+        ),
         RasterOutput("MASK_OUT", "Mask of clouds", "--mask-out", optional=True, style="mask"),
     )  # fmt: skip
     FIGURES = (

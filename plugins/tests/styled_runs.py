@@ -16,24 +16,44 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingFeedback,
     QgsProject,
+    QgsRasterBandStats,
     QgsRasterLayer,
+    QgsSingleBandPseudoColorRenderer,
 )
 
 PROCESSING = "/usr/share/qgis/python/plugins"  # where Debian has the Processing framework
 sys.path[:0] = [PROCESSING, str(Path(__file__).resolve().parents[1])]
 
-OUTPUTS = ("OUTPUT", "PROVENANCE", "MASK_OUT")
+OUTPUTS = ("OUTPUT", "PROVENANCE", "UNCERTAINTY", "MASK_OUT")
 CHANNELS = ("red", "green", "blue")
 
 
 def look_of(layer):
-    """Classes of a raster of codes by code; of an image its blue band and its stretch."""
+    """Classes of a raster of codes by code, or a ramp; of an image blue band and stretch."""
     renderer = layer.renderer()
     if isinstance(renderer, QgsPalettedRasterRenderer):
         return {str(int(one.value)): one.label for one in renderer.classes()}
+    if isinstance(renderer, QgsSingleBandPseudoColorRenderer):
+        return ramp_of(layer, renderer)
     stretches = [getattr(renderer, f"{channel}ContrastEnhancement")() for channel in CHANNELS]
     limits = [(one.minimumValue(), one.maximumValue()) for one in stretches]
     return {"blue band": renderer.blueBand(), "limits": limits}
+
+
+def ramp_of(layer, renderer):
+    """The band that is shown, its largest value, what the legend says of it and of 0."""
+    band, ramp = renderer.band(), renderer.shader().rasterShaderFunction()
+    wanted = QgsRasterBandStats.Stats.Max
+    most = layer.dataProvider().bandStatistics(band, wanted).maximumValue
+    steps = [one for one in ramp.colorRampItemList() if most <= one.value]
+    return {
+        "band": layer.bandName(band),
+        "most": most,
+        "called": steps[0].label,
+        "opacity of 0": ramp.shade(0)[-1],
+        "opacity of most": ramp.shade(most)[-1],
+        "legend": [name for name, _ in renderer.legendSymbologyItems()],
+    }
 
 
 def run_once(scene, folder):
@@ -51,7 +71,7 @@ def run_once(scene, folder):
     for name, path in outputs.items():
         details = QgsProcessingContext.LayerDetails(name, project, name)
         context.addLayerToLoadOnCompletion(path, details)
-    asked = {"INPUT": shown, "MODEL": "fill", **outputs}
+    asked = {"INPUT": shown, "MODEL": "decloud-s2-4band", **outputs}
     feedback = QgsProcessingFeedback(False)
     processing.run("geodecloud:removeclouds", asked, feedback=feedback, context=context)
     looks = {"INPUT": look_of(shown)}

@@ -65,6 +65,27 @@ def test_clouds_are_removed_and_clear_pixels_left_alone(run, scene, tmp_path, lo
     assert log.shares[-1] == 100
 
 
+def test_uncertainty_is_written_for_what_was_generated(run, scene, tmp_path):
+    made = run(
+        "removeclouds", INPUT=scene, OUTPUT=tmp_path / "out.tif",
+        PROVENANCE=tmp_path / "origin.tif", UNCERTAINTY=tmp_path / "how far ü.tif",
+    )  # fmt: skip
+    spread, origin = pixels(made["UNCERTAINTY"]), pixels(made["PROVENANCE"])[0]
+    assert spread.shape == pixels(made["OUTPUT"]).shape
+    assert (spread[:, origin == 2] > 0).all()
+    assert not spread[:, origin == 1].any()
+    assert "UNCERTAINTY" not in run("removeclouds", INPUT=scene, OUTPUT=tmp_path / "2.tif")
+
+
+def test_a_model_that_knows_no_uncertainty_says_so(run, scene, tmp_path):
+    with pytest.raises(QgsProcessingException, match="fill does not say how uncertain it is"):
+        run(
+            "removeclouds", INPUT=scene, MODEL="fill", OUTPUT=tmp_path / "out.tif",
+            UNCERTAINTY=tmp_path / "spread.tif",
+        )  # fmt: skip
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_only_selected_polygons_are_replaced(run, scene, tmp_path):
     layer = layer_of(scene)
     drawn = polygons(layer, box(layer, (10, 30), (10, 30)), box(layer, (50, 70), (50, 70)))

@@ -35,5 +35,17 @@ def test_results_are_styled_for_those_who_look(looks):
         assert run["PROVENANCE"]["2"] == "generated"
         assert run["PROVENANCE"]["4"] == "observed on another date"
         assert run["MASK_OUT"]["1"] == "cloud"
+        assert "B04" in run["UNCERTAINTY"]["band"]
         assert run["INPUT"]["blue band"] == 2
         assert run["OUTPUT"] == run["INPUT"]
+
+
+def test_uncertainty_is_a_ramp_in_reflectance_over_what_was_generated(looks):
+    for run in looks:
+        shown = run["UNCERTAINTY"]
+        assert 0.001 < shown["most"] < 0.2
+        low, high = shown["called"].split(" to ")
+        assert float(low) < shown["most"] <= float(high)
+        assert shown["opacity of 0"] == 0
+        assert shown["opacity of most"] > 200
+        assert shown["legend"][1:3] == ["up to 0.005", "0.005 to 0.01"]
