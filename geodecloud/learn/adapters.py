@@ -82,13 +82,34 @@ class FillCorrection(nn.Module):
         self.encoder = Encoder(low, high)
         self.extra_encoder = Encoder(low_extra, high_extra)
         self.n_condition_channels = 2 * n_bands + 2 + len(low_extra)
-        self.generator = generator(self.n_condition_channels, self._n_drawn(n_bands))
+        self.n_drawn_channels = self._n_drawn(n_bands)
+        self.generator = generator(self.n_condition_channels, self.n_drawn_channels)
         _silence_last_layer(self.generator)
 
     @staticmethod
     def _n_drawn(n_bands: int) -> int:
         """How many channels the generator draws: an offset and two matrices."""
         return (2 * n_bands + 1) * n_bands
+
+    def seen_places(self, stands: Sequence[int]) -> list[int]:
+        """Return where each channel of the condition goes, where others stand for its bands.
+
+        ``stands`` says for each band which of fewer stands for it.
+        """
+        n_bands = max(stands) + 1
+        both = [*stands, *(n_bands + i for i in stands)]
+        return [*both, *range(2 * n_bands, 2 * n_bands + self.n_condition_channels - len(both))]
+
+    def drawn_places(self, stands: Sequence[int], columns: Sequence[int]) -> list[int]:
+        """Return where each channel that is drawn goes, -1 where its band is no longer drawn.
+
+        ``columns`` are the bands that are left.
+        """
+        n_bands = len(columns)
+        rows = [columns.index(i) if i in columns else -1 for i in range(len(stands))]
+        square = [-1 if row < 0 else n_bands * row + col for row in rows for col in stands]
+        starts = n_bands, n_bands + n_bands**2
+        return [*rows, *(i if i < 0 else start + i for start in starts for i in square)]
 
     def condition(
         self,
