@@ -41,6 +41,7 @@ from geodecloud.run.mlm import ITEM, mlm_item
 from geodecloud.run.package import Package
 
 CLEAR, PROVENANCE, MASK, THUMBNAIL = "clear.tif", "provenance.tif", "mask.tif", "thumbnail.png"
+SPREAD = "uncertainty.tif"
 RECORD, CATALOG, TABLE = "item.json", "catalog.json", "items.parquet"
 MODELS = "models"
 THUMBNAIL_PX = 512
@@ -60,11 +61,14 @@ _KEPT = (
 _ROLES = {
     CLEAR: ("Clear bands", ["data", "reflectance"]),
     PROVENANCE: ("Where each pixel comes from", ["metadata"]),
+    SPREAD: ("One standard deviation of what was generated", ["metadata", "uncertainty"]),
     MASK: ("Classes of the mask", ["metadata", "cloud", "cloud-shadow"]),
 }
+_MEASURED = frozenset({CLEAR, SPREAD})
 _COMMON = {
     name: word for word, name in ALIASES.items() if word.isalnum() and word[0].islower()
 }  # fmt: skip
+_UNITS = {"reflectance": "1", "dB": "dB"}  # as UCUM has them
 _MULTIHASH_SHA256 = "1220"
 
 
@@ -221,7 +225,10 @@ def _item(folder: Path, made: Made, scene: Scene) -> pystac.Item:
         link.title = title
         item.add_link(link)
     for name in _ROLES:
-        with open_scene(folder / name, bands=None if name == CLEAR else [name[:4]]) as raster:
+        if name == SPREAD and "uncertainty" not in result.files:
+            continue
+        named = None if name in _MEASURED else [name[:4]]
+        with open_scene(folder / name, bands=named) as raster:
             _add_raster(item, folder / name, raster)
     roles = ["thumbnail"]
     asset = pystac.Asset(f"./{THUMBNAIL}", "Thumbnail", media_type="image/png", roles=roles)
@@ -242,19 +249,21 @@ def _add_raster(item: pystac.Item, path: Path, scene: Scene) -> None:
             shape=list(shape_of(geobox)),
             transform=list(geobox.affine)[:6],
         )
-    is_measured = path.name == CLEAR
+    is_measured = path.name in _MEASURED
     RasterExtension.ext(asset, add_if_missing=True).bands = [
         RasterBand.create(
             nodata=band.nodata,
             data_type=DataType(band.dtype),
             scale=band.scale if is_measured else None,
             offset=band.offset if is_measured else None,
+            unit=_UNITS.get(scene.sensor.unit) if is_measured else None,
         )
         for band in scene.sensor.bands
     ]
     if is_measured:
+        described = _described if path.name == CLEAR else _spread_of
         EOExtension.ext(asset, add_if_missing=True).bands = [
-            _described(name) for name in scene.sensor.band_names
+            described(name) for name in scene.sensor.band_names
         ]
 
 
@@ -269,6 +278,11 @@ def _described(name: str) -> EOBand:
     known = {band.name: band for band in SENSORS["sentinel-2-l1c"].bands}.get(name)
     micrometres = known.wavelength_nm / 1000 if known and known.wavelength_nm else None
     return EOBand.create(name, common_name=_COMMON.get(name), center_wavelength=micrometres)
+
+
+def _spread_of(name: str) -> EOBand:
+    # without a common name: who asks for "red" wants the ground
+    return EOBand.create(name, description=f"One standard deviation of the error in {name}")
 
 
 def _footprint(scene: Scene, source: Item) -> tuple[dict[str, Any] | None, list[float] | None]:

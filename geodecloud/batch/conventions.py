@@ -17,8 +17,8 @@ USUAL_BANDS = ("B02", "B03", "B04", "B08")
 
 RASTER_TYPES = re.compile(r"image/(tiff|vnd\.stac\.geotiff|jp2|png|jpeg)", re.I)
 RASTER_NAMES = re.compile(r"\.(tiff?|jp2)$", re.I)
-PICTURES = frozenset({"thumbnail", "overview", "visual", "metadata"})
-"""Roles and keys of what is made for looking at."""
+NO_BANDS = frozenset({"thumbnail", "overview", "visual", "metadata", "uncertainty"})
+"""Roles and keys of what is made for looking at, or tells of the bands without being them."""
 
 SHIFTED_SINCE = 4.0
 """The processing baseline since which Sentinel-2's numbers are 1000 higher (ESA)."""
@@ -93,7 +93,7 @@ def _assets(item: Item) -> Iterator[tuple[str, Mapping[str, Any]]]:
         roles = {str(role).lower() for role in asset.get("roles") or ()} | {key.lower()}
         kind, href = str(asset.get("type") or ""), str(asset.get("href") or "")
         is_raster = RASTER_TYPES.match(kind) or RASTER_NAMES.search(href.partition("?")[0])
-        if is_raster and href and not roles & PICTURES:
+        if is_raster and href and not roles & NO_BANDS:
             yield key, asset
 
 

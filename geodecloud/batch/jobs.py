@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from geodecloud import __version__
-from geodecloud.batch.catalog import CLEAR, MASK, PROVENANCE, Made, is_done, record, sweep
+from geodecloud.batch.catalog import (
+    CLEAR,
+    MASK,
+    PROVENANCE,
+    SPREAD,
+    Made,
+    is_done,
+    record,
+    sweep,
+)
 from geodecloud.batch.query import Bounds, Item
 from geodecloud.errors import GeodecloudError, NetworkError, OutputError
 from geodecloud.geo.assets import Asset, open_assets
@@ -23,10 +32,13 @@ from geodecloud.geo.fetching import Fetcher, Network
 from geodecloud.geo.links import redacted, redacted_text
 from geodecloud.geo.publish import alone
 from geodecloud.geo.scene import Scene
+from geodecloud.geo.signing import signer_of
 from geodecloud.models import DEFAULT_MODEL, load_packaged, load_translator, resolve_model
 from geodecloud.options import DecloudOptions
 from geodecloud.run.baselines import BASELINES
-from geodecloud.run.package import Package, open_package
+from geodecloud.run.package import UNCERTAINTY, Package, open_package
+from geodecloud.run.pictures import suited
+from geodecloud.run.uncertain import UncertainTranslator
 from geodecloud.tasks import decloud
 from geodecloud.translator import Translator
 
@@ -62,7 +74,9 @@ class Job:
         bounds: the part that is wanted; west, south, east, north in degrees.
         options: fields of ``DecloudOptions``.
         model_sha256: of the model's card: another model of the same name makes another job.
+        uncertainty: write how far generated values may be off, where the model knows it.
         network: whom the job may ask for pixels.
+        sign: a name in ``SIGNERS``: who signs links, each time one is asked for.
         retries: further attempts where the network, the disk or the unknown fails.
     """
 
@@ -74,7 +88,9 @@ class Job:
     bounds: Bounds | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     model_sha256: str = ""
+    uncertainty: bool = False
     network: Network = field(default_factory=Network)
+    sign: str | None = None
     retries: int = 0
 
     @property
@@ -96,7 +112,7 @@ class Job:
     def digest(self) -> str:
         """SHA-256 of all that the result depends on; signatures of links and patience are not."""
         content = self.to_json()
-        for name in ("network", "retries"):
+        for name in ("network", "sign", "retries"):
             del content[name]
         content["version"] = __version__
         text = redacted_text(json.dumps(content, sort_keys=True))
@@ -120,6 +136,8 @@ class Job:
             bounds=None if content["bounds"] is None else tuple(content["bounds"]),
             options=content["options"],
             model_sha256=content["model_sha256"],
+            uncertainty=content["uncertainty"],
+            sign=content["sign"],
             network=Network.from_json(content["network"]),
             retries=content["retries"],
         )
@@ -243,14 +261,23 @@ def _done(job: Job, out: Path, n_threads: int | None) -> JobResult:
         bounds = job.bounds if scene.geobox.crs is None else bounds_of(scene.geobox)
         helpers = [_opened(each, job, stack, notes, bounds) for each in job.references]
         radar = _opened(job.radar, job, stack, notes, bounds) if job.radar else None
-        options = DecloudOptions(**job.options)
-        package, translator = _translator(scene, options, n_threads, is_helped=bool(helpers))
+        package, translator = _translator(job, scene, n_threads)
+        is_spread_known = _knows_spread(job, package)
+        if not is_spread_known:
+            (folder / SPREAD).unlink(missing_ok=True)  # of a job with other options
+        if job.uncertainty and not is_spread_known:
+            notes.append(f"no uncertainty: {translator.name} does not say how uncertain it is")
         result = decloud(
             scene,
             folder / CLEAR,
-            replace(options, model=translator, references=helpers, sar=radar, overwrite=True),
+            DecloudOptions(**job.options),
+            model=translator,
+            references=helpers,
+            sar=radar,
             provenance=folder / PROVENANCE,
+            uncertainty=folder / SPREAD if is_spread_known else None,
             mask_out=folder / MASK,
+            overwrite=True,
         )
         record(folder, out, Made(job.item, job.digest, result, _links(job), package))
     return JobResult(
@@ -277,28 +304,43 @@ def _links(job: Job) -> list[tuple[str, str]]:
 def _opened(
     source: Source, job: Job, stack: ExitStack, notes: list[str], bounds: Bounds | None
 ) -> Scene:
-    fetcher = Fetcher(job.network)
+    fetcher = Fetcher(job.network, sign=signer_of(job.sign, job.network))
     scene = stack.enter_context(open_assets(source.assets, fetcher, notes=notes))
     return scene if bounds is None or scene.geobox.crs is None else within(scene, bounds)
 
 
-def _translator(
-    scene: Scene, options: DecloudOptions, n_threads: int | None, *, is_helped: bool
-) -> tuple[Package | None, Translator]:
+def _translator(job: Job, scene: Scene, n_threads: int | None) -> tuple[Package | None, Translator]:
     """What does the work, and the package it comes from."""
+    options = DecloudOptions(**job.options)
     model = resolve_model(options.model, scene)
-    if is_helped and options.model == DEFAULT_MODEL:
+    if job.references and options.model == DEFAULT_MODEL:
         model = "fill"  # what other dates saw is drawn on, as ``decloud`` has it
     if not isinstance(model, str | Path) or str(model) in BASELINES:
         return None, load_translator(model, scene, options.device)
     package = open_package(model)
     sha256 = hashlib.sha256(package.card.model_dump_json().encode()).hexdigest()
-    return package, _loaded(str(package.folder), sha256, options.device, n_threads)
+
+    def loaded(direction: str | None) -> Translator:
+        return _loaded(str(package.folder), sha256, options.device, n_threads, direction)
+
+    answers = loaded(None)
+    if _knows_spread(job, package):
+        answers = UncertainTranslator(answers, loaded(UNCERTAINTY))
+    return package, suited(answers, scene.sensor)
 
 
-@lru_cache(maxsize=2)
+def _knows_spread(job: Job, package: Package | None) -> bool:
+    """Whether the uncertainty that is asked for can be had."""
+    return job.uncertainty and package is not None and package.card.uncertainty is not None
+
+
+@lru_cache(maxsize=4)
 def _loaded(
-    folder: str, sha256: str, device: Literal["auto", "cpu", "cuda"], n_threads: int | None
+    folder: str,
+    sha256: str,
+    device: Literal["auto", "cpu", "cuda"],
+    n_threads: int | None,
+    direction: str | None,
 ) -> Translator:
     """A trained model, once in each process; ``sha256`` of its card tells it from its namesake."""
-    return load_packaged(folder, device, n_threads=n_threads)
+    return load_packaged(folder, device, direction=direction, n_threads=n_threads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,11 +22,13 @@ from geodecloud.errors import GeodecloudError, InputError, OptionError, OutputEr
 from geodecloud.geo.fetching import Fetcher, Network
 from geodecloud.geo.links import Reach, is_file, reach_of
 from geodecloud.geo.radiometry import SENTINEL1, known_name
+from geodecloud.geo.signing import signer_of
 from geodecloud.models import DEFAULT_MODEL
 from geodecloud.options import DecloudOptions
 from geodecloud.progress import Listener, Progress, silent
 from geodecloud.run.baselines import BASELINES
 from geodecloud.run.package import open_package
+from geodecloud.run.uncertain import check_uncertainty, without_uncertainty
 
 MAX_ITEMS = 100_000
 
@@ -56,7 +58,10 @@ class BatchOptions:
         reference: "auto" fills clouds from the clearest items of the same place within 60 days.
         sar_collection: radar for models that look at it, paired by place and date.
         sar_days: that may lie between a scene and its radar.
+        uncertainty: write how far generated values may be off: None, where the model knows it;
+            True, and refuse a named model that does not; False never.
         retries: further attempts at an item where the network, the disk or the unknown fails.
+        sign: whose signature links need, such as "planetary-computer"; see ``SIGNERS``.
         allow_local: links of a catalog on a server may lead to this disk and network.
         network: how patient the program is with servers; its reach is set by the catalog's own.
         token: shown to the catalog's server alone, as ``Authorization: Bearer``.
@@ -67,7 +72,9 @@ class BatchOptions:
     reference: Literal["none", "auto"] = "none"
     sar_collection: str | None = None
     sar_days: float = 3.0
+    uncertainty: bool | None = None
     retries: int = 2
+    sign: str | None = None
     allow_local: bool = False
     network: Network = field(default_factory=Network)
     token: str | None = field(default=None, repr=False)
@@ -81,6 +88,7 @@ class BatchOptions:
                 "leave them out, or use decloud on one scene",
             )
         DecloudOptions(**self.decloud)
+        signer_of(self.sign, self.network)
         if not 0 <= self.retries <= 100:
             raise OptionError(f"retries is {self.retries}", "0 to 100", "try 2")
         if not 0 <= self.sar_days <= 366:
@@ -136,7 +144,7 @@ def run(
         query: which items; None takes all of a file or a static catalog.
         options: how they are done.
         workers: who does them.
-        on_note: told what the user should know.
+        on_note: told what the user should know, of items at the end.
         on_progress: told of each item that ends; raises ``Cancelled`` to stop.
 
     Raises:
@@ -159,6 +167,8 @@ def run(
         results.append(result)
         on_progress(Progress(len(results), total, "items"))
     ordered = sorted(results, key=lambda result: (result.collection, result.id))
+    for text in _gathered(ordered):
+        on_note(text)
     return Report(tuple(ordered), write_catalog(place))
 
 
@@ -178,7 +188,11 @@ def plan(
     reach = Reach.FILES if options.allow_local else reach_of(source)
     network = Network(**{**asdict(options.network), "reach": int(reach)})
     origin = "" if is_file(source) else source
-    fetcher = Fetcher(network, token=options.token, origin=origin)
+    secrets = {"Authorization": f"Bearer {options.token}"} if options.token else {}
+    sign = signer_of(options.sign, network)
+    fetcher = Fetcher(network, secrets=secrets, origin=origin, sign=sign)
+    on_note = _once(on_note)
+    needs = _Needs.of(options, on_note)
     items: list[Item] = []
     for item in find_items(source, query, fetcher, on_note):
         items.append(item)
@@ -190,7 +204,6 @@ def plan(
         raise InputError(
             "no item of the catalog is wanted", "at least one", "widen the search, or check ids"
         )
-    needs = _Needs.of(options, on_note)
 
     def searched(wanted: Query) -> list[Item]:
         return list(find_items(source, wanted, fetcher, on_note))
@@ -201,7 +214,7 @@ def plan(
         radar = searched(query.around(items, options.sar_days, [needs.sar_collection]))
     jobs, failures = [], []
     for item in items:
-        job = _bare(item, query.bounds, options, needs.model_sha256, network)
+        job = _bare(item, query.bounds, options, needs, network)
         try:
             jobs.append(_filled(job, item, needs, others, radar))
         except (GeodecloudError, *_MALFORMED) as error:
@@ -218,12 +231,14 @@ class _Needs:
         sar_collection: where the model looks at radar.
         sar_days: as asked.
         model_sha256: of the model's card; empty for what is chosen scene by scene.
+        uncertainty: is to be written where the model knows it.
     """
 
     bands: tuple[str, ...] | None
     sar_collection: str | None
     sar_days: float
     model_sha256: str
+    uncertainty: bool
 
     @classmethod
     def of(cls, options: BatchOptions, on_note: Note) -> _Needs:
@@ -232,9 +247,15 @@ class _Needs:
         if options.bands is not None:
             bands = tuple(known_name(name) or name.strip() for name in options.bands)
         is_guided, sha256 = False, ""
+        is_spread_known = model not in BASELINES  # of "auto" each scene tells
+        if options.uncertainty and not is_spread_known:
+            raise without_uncertainty(model)
         if model != DEFAULT_MODEL and model not in BASELINES:
-            card = open_package(model).card
-            way = card.directions[0]
+            package = open_package(model)
+            card, way = package.card, package.card.directions[0]
+            if options.uncertainty:
+                check_uncertainty(package)
+            is_spread_known = card.uncertainty is not None
             bands = bands or way.bands_in
             is_guided = "sar" in way.inputs
             sha256 = hashlib.sha256(card.model_dump_json().encode()).hexdigest()
@@ -247,11 +268,34 @@ class _Needs:
                 "pass --sar-collection, or choose another model",
             )
         collection = options.sar_collection if is_guided else None
-        return cls(bands, collection, options.sar_days, sha256)
+        is_spread_wanted = is_spread_known and options.uncertainty is not False
+        return cls(bands, collection, options.sar_days, sha256, is_spread_wanted)
+
+
+def _gathered(results: Sequence[JobResult]) -> Iterator[str]:
+    """What is to be known of items, each thing once, with the item or their number."""
+    told: dict[str, list[str]] = {}
+    for result in results:
+        for note in result.notes:
+            told.setdefault(note, []).append(result.id)
+    for note, ids in told.items():
+        yield f"{ids[0] if len(ids) == 1 else f'{len(ids)} items'}: {note}"
+
+
+def _once(on_note: Note) -> Note:
+    """Tell each thing once, however often it comes up."""
+    told = set[str]()
+
+    def tell(text: str) -> None:
+        if text not in told:
+            told.add(text)
+            on_note(text)
+
+    return tell
 
 
 def _bare(
-    item: Item, bounds: Bounds | None, options: BatchOptions, sha256: str, network: Network
+    item: Item, bounds: Bounds | None, options: BatchOptions, needs: _Needs, network: Network
 ) -> Job:
     """A job that knows no pixels yet."""
     plain = {key: item.get(key) for key in ("id", "collection", "geometry", "bbox", "properties")}
@@ -261,8 +305,10 @@ def _bare(
         bands=(),
         bounds=bounds,
         options=dict(options.decloud),
-        model_sha256=sha256,
+        model_sha256=needs.model_sha256,
+        uncertainty=needs.uncertainty,
         network=network,
+        sign=options.sign,
         retries=options.retries,
     )
 

@@ -14,7 +14,7 @@ import pystac
 import pystac_client
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
-from pystac_client.warnings import DoesNotConformTo, PystacClientWarning
+from pystac_client.warnings import PystacClientWarning
 from shapely.errors import ShapelyError
 
 from geodecloud.batch.query import Item, Query
@@ -74,7 +74,7 @@ def _all_items(source: str, query: Query, fetcher: Fetcher, on_note: Note) -> It
         yield from _wanted(table, href, query, on_note)
         return
     root = documents.read(href)
-    if _link(root, "search") and not is_file(href):
+    if _is_api(root) and not is_file(href):
         found = _searched(root, href, query, documents, on_note)
     else:
         found = _walked(root, href, query, documents)
@@ -141,18 +141,23 @@ def _searched(
     root: dict[str, Any], href: str, query: Query, documents: _Documents, on_note: Note
 ) -> Iterator[tuple[Any, str]]:
     """What a STAC API finds, page by page; never more pages than bounded, never one twice."""
-    links = [link for link in root["links"] if link.get("rel") == "search"]
-    method = "POST" if any(link.get("method") == "POST" for link in links) else "GET"
     try:
+        links = [link for link in root["links"] if link.get("rel") == "search"]
+        method = "POST" if any(link.get("method") == "POST" for link in links) else "GET"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PystacClientWarning)
-            client = pystac_client.Client.from_dict(root, href=href)
+            content = {**root, "conformsTo": _said(root)}
+            client = pystac_client.Client.from_dict(content, href=href)
             client._stac_io = documents
+            if not client.conforms_to(pystac_client.ConformanceClasses.ITEM_SEARCH):
+                on_note(
+                    "the server does not say that it can search (item-search in conformsTo): it "
+                    "is asked all the same, and items are filtered here"
+                )
+                client.add_conforms_to("ITEM_SEARCH")  # pystac-client asks nobody else
             knows_query = client.conforms_to(pystac_client.ConformanceClasses.QUERY)
             asked = query.for_server(knows_query=knows_query)
             search = client.search(method=method, limit=PAGE_ITEMS, **asked)
-    except DoesNotConformTo as error:
-        raise _no_catalog(href, "its API knows no search") from error
     except _FAILURES as error:
         raise _no_catalog(href, "its root cannot be understood") from error
     if query.terms and not knows_query:
@@ -177,10 +182,12 @@ def _walked(
     """The items of a static catalog, of a collection of features, or one item."""
     todo: list[tuple[dict[str, Any] | None, str]] = [(root, href)]
     seen = {href}
+    has_items = False
     while todo:
         content, at = todo.pop()
         content = documents.read(at) if content is None else content
         kind = content.get("type")
+        has_items |= kind not in {"Catalog", "Collection"}
         if kind == "Feature":
             yield content, at
         elif kind == "FeatureCollection":
@@ -188,6 +195,7 @@ def _walked(
         elif kind in {"Catalog", "Collection"}:
             is_other = query.collections and content.get("id") not in query.collections
             if kind == "Collection" and is_other:
+                has_items = True  # it may
                 continue
             found = [
                 _joined(at, str(link.get("href")))
@@ -205,6 +213,8 @@ def _walked(
             todo += [(None, link) for link in reversed(new)]
         else:
             raise _no_catalog(at, f"its type is {kind!r}")
+    if not has_items:
+        raise _no_catalog(href, "it offers no search, and lists no items")
 
 
 def _of_table(content: bytes, href: str) -> Iterator[tuple[Any, str]]:
@@ -246,6 +256,17 @@ def _wanted(
         else:
             if is_wanted:
                 yield plain
+
+
+def _is_api(root: dict[str, Any]) -> bool:
+    """Whether there is a search: a link to one, or the word of the server."""
+    return _link(root, "search") is not None or any("item-search" in each for each in _said(root))
+
+
+def _said(root: dict[str, Any]) -> list[str]:
+    """What a server says that it conforms to."""
+    said = root.get("conformsTo")
+    return [each for each in said if isinstance(each, str)] if isinstance(said, list) else []
 
 
 def _link(content: dict[str, Any], rel: str) -> str | None:

@@ -65,6 +65,11 @@ FAILED_ITEMS = 3  # exit code
 @click.option("--sar-collection", help="Sentinel-1 collection, for models that look at radar.")
 @click.option("--sar-days", type=float, default=3, show_default=True, help="Days between the two.")
 @click.option(
+    "--uncertainty/--no-uncertainty",
+    default=None,
+    help="Write how far generated values may be off.  [where the model knows it]",
+)
+@click.option(
     "--engine",
     type=click.Choice(["serial", "processes", "dask"]),
     default="serial",
@@ -74,6 +79,11 @@ FAILED_ITEMS = 3  # exit code
 @click.option("--scheduler", help="Dask scheduler that runs already, such as tcp://host:8786.")
 @click.option("--workers", type=int, help="Worker processes, one core each.  [one a core]")
 @click.option("--retries", type=int, default=2, show_default=True, help="Further tries an item.")
+@click.option(
+    "--sign",
+    type=click.Choice(["planetary-computer"]),
+    help="Sign links as this catalog wants it, when they are read.",
+)
 @click.option("--allow-local", is_flag=True, help="Links may lead to this disk and network.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @progress_option
@@ -135,7 +145,9 @@ def _query(chosen: dict[str, Any]) -> Query:
 def _options(chosen: dict[str, Any]) -> BatchOptions:
     from geodecloud.batch import BatchOptions
 
-    names = ("reference", "sar_collection", "sar_days", "retries", "allow_local")
+    names = (
+        "reference", "sar_collection", "sar_days", "uncertainty", "retries", "sign", "allow_local",
+    )  # fmt: skip
     own = {name: chosen.pop(name) for name in names}
     bands = _listed(chosen.pop("bands"))
     chosen["batch_size"] = batch_size(chosen["batch_size"])

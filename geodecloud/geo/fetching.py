@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import random
-import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO, NamedTuple, Self, cast
@@ -14,11 +13,11 @@ from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
-from geodecloud.errors import GeodecloudError, NetworkError
-from geodecloud.geo.links import Reach, check_address, check_reach, origin_of, redacted
+from geodecloud.errors import NetworkError
+from geodecloud.geo.connections import pool_of
+from geodecloud.geo.links import Reach, check_reach, is_azure, origin_of, redacted
 
 PIECE_BYTES = 1 << 20
 MAX_FILE_BYTES = 8_000_000_000
@@ -35,6 +34,9 @@ _ADVICE = {
     404: "search the catalog again: the file has moved or gone",
 }
 
+_CLOSED = frozenset({401, 403, 404, 409})
+"""What Azure's storage answers to those who show no signature."""
+
 
 @dataclass(frozen=True)
 class Network:
@@ -45,7 +47,8 @@ class Network:
         tries: requests for one thing, where the server or the line fails.
         wait_s: before the second try; then twice as long each time, give or take.
         timeout_s: without a byte, before a try has failed.
-        deadline_s: for one answer, however steadily it drips.
+        deadline_s: for one thing, all tries and redirects together. A try that begins within it
+            ends within as long again, however steadily its answer drips.
     """
 
     reach: int = Reach.PUBLIC
@@ -80,14 +83,23 @@ class Fetcher:
 
     Args:
         network: whom to ask and how long to wait.
-        token: sent as ``Authorization: Bearer`` to ``origin`` alone.
-        origin: a URL whose scheme, host and port may see the token.
+        secrets: headers that are sent to ``origin`` alone.
+        origin: a URL whose scheme, host and port may see the secrets.
+        sign: makes of a link the one that is asked for, each time it is; only the server sees it.
     """
 
-    def __init__(self, network: Network, *, token: str | None = None, origin: str = "") -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        secrets: Mapping[str, str] | None = None,
+        origin: str = "",
+        sign: Callable[[str], str] | None = None,
+    ) -> None:
         """Ask nobody yet."""
         self.network = network
-        self._token, self._origin = token, origin_of(origin) if origin else None
+        self._secrets, self._origin = secrets or {}, origin_of(origin) if origin else None
+        self._sign = sign
         self._pools: dict[str | None, urllib3.PoolManager] = {}
         self._jitter = random.Random()
 
@@ -115,42 +127,48 @@ class Fetcher:
             NetworkError: the server does not answer, refuses, or sends more than ``limit`` bytes.
             InputError: the URL, or what it redirects to, is out of reach.
         """
+        until = time.monotonic() + self.network.deadline_s
         for left in range(self.network.tries - 1, -1, -1):
             wait_s = self.network.wait_s * 2.0 ** (self.network.tries - 1 - left)
+            cause: BaseException | None = None
             try:
-                with self._asked(url, method, headers or {}, body) as response:
+                with self._asked(url, method, headers or {}, body, until) as response:
                     status = response.status
                     if status in {200, 206}:
                         sink = into if status == 200 and into is not None else io.BytesIO()
                         most = MAX_FILE_BYTES if sink is into else limit
-                        self._receive(response, url, most, sink)
+                        self._receive(response, url, most, sink, until)
                         content = b"" if sink is into else cast(io.BytesIO, sink).getvalue()
                         return Answered(status, _lowered(response.headers), content)
-                    asked_s = _retry_after(response.headers.get("Retry-After"))
+                    wait_s = max(wait_s, _retry_after(response.headers.get("Retry-After")))
+                failure = refused(url, status, is_signed=self._sign is not None)
+                if status not in PASSING:
+                    raise failure
             except (HTTPError, OSError) as error:
-                if left == 0:
-                    raise unanswered(url, _reason(error)) from error
-            else:
-                if status not in PASSING or left == 0:
-                    raise refused(url, status)
-                wait_s = max(wait_s, asked_s)
-            time.sleep(min(MAX_WAIT_S, wait_s * self._jitter.uniform(0.75, 1.25)))
+                failure, cause = unanswered(url, _reason(error)), error
+            wait_s = min(MAX_WAIT_S, wait_s * self._jitter.uniform(0.75, 1.25))
+            if left == 0 or time.monotonic() + wait_s > until:
+                raise failure from cause
+            time.sleep(wait_s)
         raise AssertionError("the last try returns or raises")
 
     @contextmanager
     def _asked(
-        self, url: str, method: str, headers: Mapping[str, str], body: bytes | None
+        self, url: str, method: str, headers: Mapping[str, str], body: bytes | None, until: float
     ) -> Iterator[Any]:
         """One answer, redirects followed."""
         for _ in range(MAX_REDIRECTS):
+            if time.monotonic() > until:
+                raise TimeoutError("no end in time")
             check_reach(url, self.network.reach, is_remote=True)
             sent = {"User-Agent": "geodecloud", "Accept-Encoding": "identity", **headers}
-            if self._token and origin_of(url) == self._origin:
-                sent["Authorization"] = f"Bearer {self._token}"
+            if self._origin and origin_of(url) == self._origin:
+                sent |= self._secrets
+            patience_s = self.network.timeout_s
             response = self._pool(url).request(
-                method, url, body=body, headers=sent, redirect=False, retries=False,
-                preload_content=False, decode_content=False,
-                timeout=urllib3.Timeout(min(10.0, self.network.timeout_s), self.network.timeout_s),
+                method, self._sign(url) if self._sign else url, body=body, headers=sent,
+                redirect=False, retries=False, preload_content=False, decode_content=False,
+                timeout=urllib3.Timeout(min(10.0, patience_s), patience_s),
             )  # fmt: skip
             try:
                 target = response.get_redirect_location()
@@ -168,9 +186,8 @@ class Fetcher:
             "ask who runs the server",
         )
 
-    def _receive(self, response: Any, url: str, limit: int, sink: BinaryIO) -> None:
+    def _receive(self, response: Any, url: str, limit: int, sink: BinaryIO, until: float) -> None:
         """Write the body; one that is shorter than announced is a failure of the line."""
-        until = time.monotonic() + self.network.deadline_s
         sink.seek(0)
         n_bytes = 0
         while piece := response.read1(PIECE_BYTES):  # what is here, however little
@@ -182,7 +199,7 @@ class Fetcher:
                     "ask for less at once, or download the file and use it from the disk",
                 )
             if time.monotonic() > until:
-                raise unanswered(url, f"no end after {self.network.deadline_s:.0f} s")
+                raise TimeoutError("no end in time")
         sink.truncate()
         announced = response.headers.get("Content-Length")
         if announced is not None and announced.isdecimal() and int(announced) != n_bytes:
@@ -193,19 +210,16 @@ class Fetcher:
         is_direct = proxy_bypass(parts.hostname or "")
         proxy = None if is_direct else getproxies().get(parts.scheme)
         if proxy not in self._pools:
-            self._pools[proxy] = (
-                _guarded_pool(self.network.reach) if proxy is None else urllib3.ProxyManager(proxy)
-            )
+            self._pools[proxy] = pool_of(self.network.reach, self.network.deadline_s, proxy)
         return self._pools[proxy]
 
 
-def refused(url: str, status: int) -> NetworkError:
+def refused(url: str, status: int, *, is_signed: bool = False) -> NetworkError:
     """The error to raise where a server answers with this status."""
-    return NetworkError(
-        f"{redacted(url)} answers HTTP {status}",
-        "200, or 206 with a part",
-        _ADVICE.get(status, "try again later, or ask who runs the server"),
-    )
+    advice = _ADVICE.get(status, "try again later, or ask who runs the server")
+    if status in _CLOSED and is_azure(url) and not is_signed and "sig=" not in url:
+        advice = "pass --sign planetary-computer if it is theirs, or sign the links"
+    return NetworkError(f"{redacted(url)} answers HTTP {status}", "200, or 206 with a part", advice)
 
 
 def unanswered(url: str, reason: str) -> NetworkError:
@@ -215,36 +229,6 @@ def unanswered(url: str, reason: str) -> NetworkError:
         "a server that can be reached",
         "check the address and the line, or try again later",
     )
-
-
-def _guarded_pool(reach: int) -> urllib3.PoolManager:
-    """Connections that look at whom they have reached before they say a word."""
-
-    def checked(sock: socket.socket) -> socket.socket:
-        try:
-            check_address(str(sock.getpeername()[0]), reach)
-        except GeodecloudError:
-            sock.close()
-            raise
-        return sock
-
-    class Plain(HTTPConnection):
-        def _new_conn(self) -> socket.socket:
-            return checked(super()._new_conn())
-
-    class Secure(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return checked(super()._new_conn())
-
-    class PlainPool(urllib3.HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(urllib3.HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    pool = urllib3.PoolManager(num_pools=16, maxsize=4)
-    pool.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
-    return pool
 
 
 def _lowered(headers: Mapping[str, str]) -> dict[str, str]:

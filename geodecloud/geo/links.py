@@ -158,6 +158,11 @@ def host_of(url: str) -> str:
     return host
 
 
+def is_azure(url: str) -> bool:
+    """Say whether a link leads to a container of Azure's storage."""
+    return host_of(url).lower().endswith(".blob.core.windows.net")
+
+
 def origin_of(url: str) -> tuple[str, str, int]:
     """Return scheme, server and port of a URL: who may see what is meant for one of them."""
     parts = urlsplit(url)

@@ -39,8 +39,13 @@ def check_uncertainty(package: Package) -> None:
         ModelError: it does not.
     """
     if package.card.uncertainty is None:
-        raise ModelError(
-            f"{package.card.name} does not say how uncertain it is",
-            f"a model with {UNCERTAINTY} was calibrated on places that were held out",
-            "leave --uncertainty out, choose another model, or see `geodecloud calibrate`",
-        )
+        raise without_uncertainty(package.card.name)
+
+
+def without_uncertainty(name: str) -> ModelError:
+    """The error to raise where a model of this name is asked for what it does not know."""
+    return ModelError(
+        f"{name} does not say how uncertain it is",
+        f"a model with {UNCERTAINTY} was calibrated on places that were held out",
+        "leave --uncertainty out, choose another model, or see `geodecloud calibrate`",
+    )

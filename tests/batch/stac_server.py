@@ -11,7 +11,7 @@ import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,8 @@ class StacServer(http.server.ThreadingHTTPServer):
         faults: that strike.
         log: (method, path, headers) of what was asked.
         next_link: a URL that every page's next link leads to, instead of the next page.
+        token: the query that opens the files; None, where they are open. It is given under
+            /sas/ACCOUNT/CONTAINER, for ``token_life_s``, and another one each time.
     """
 
     daemon_threads = True
@@ -74,6 +76,8 @@ class StacServer(http.server.ThreadingHTTPServer):
         self.faults: list[Fault] = []
         self.log: list[tuple[str, str, dict[str, str]]] = []
         self.next_link: str | None = None
+        self.token: str | None = None
+        self.token_life_s = 3600.0
         self.released = threading.Event()
 
     @property
@@ -157,8 +161,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         fault = next((each for each in self.server.faults if each.strikes(path)), None)
         if fault is not None and self._fail(fault, path):
             return
-        if path.startswith("/assets/"):
-            self._file(path, fault)
+        if path.startswith("/sas/"):
+            self._token()
+        elif path.startswith("/assets/"):
+            is_open = self.server.token in (None, urllib.parse.urlsplit(self.path).query)
+            self._file(path, fault) if is_open else self._send(409, b"")
         elif path == "/search":
             self._page(asked)
         elif path == "/":
@@ -180,6 +187,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 {"rel": "search", "href": f"{url}/search", "method": "POST"},
             ],
         }  # fmt: skip
+
+    def _token(self) -> None:
+        self.server.token = f"se=2026&sig=SECRET{len(self.server.log)}"
+        ends = datetime.now(UTC) + timedelta(seconds=self.server.token_life_s)
+        self._json({"token": self.server.token, "msft:expiry": f"{ends:%Y-%m-%dT%H:%M:%SZ}"})
 
     def _page(self, asked: dict[str, Any]) -> None:
         found = self.server.found(asked)

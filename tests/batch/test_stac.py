@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from stac_geoparquet.arrow import parse_stac_items_to_parquet
 
-from geodecloud.batch import plan
+from geodecloud.batch import BatchOptions, plan
 from geodecloud.batch.query import Query, Term
 from geodecloud.batch.stac import MAX_PAGES, find_items
 from geodecloud.errors import InputError
@@ -49,13 +49,12 @@ QUERIES = {
 
 @pytest.mark.parametrize("name", QUERIES)
 @pytest.mark.parametrize("page", [1, 100])
-@pytest.mark.parametrize("knows", [True, False], ids=["knows queries", "knows no queries"])
-def test_a_search_finds_what_is_wanted_whatever_the_server_can(server, name, page, knows):
+@pytest.mark.parametrize("says", ["that it queries", "that it searches", "nothing"])
+def test_a_search_finds_what_is_wanted_whatever_the_server_says(server, name, page, says):
     server.page = page
-    if not knows:
-        server.conforms = PLAIN
+    server.conforms = {"that it searches": PLAIN, "nothing": []}.get(says, server.conforms)
     query, wanted = QUERIES[name]
-    if name == "without the property" and knows:
+    if name == "without the property" and says == "that it queries":
         pytest.skip("a server may answer as it likes")
     assert ids(server.url, query) == [f"S2A_32TMT_{i}" for i in wanted]
 
@@ -71,6 +70,49 @@ def test_a_query_is_sent_where_the_server_knows_it(server):
     server.page = 1
     ids(server.url, Query(terms=[Term.of("eo:cloud_cover<30")]))
     assert len(server.asked("/search")) == 1
+
+
+@pytest.mark.parametrize("conforms", [[], None, "all", [1, None]])
+@pytest.mark.parametrize("name", ["a day", "elsewhere", "neither", "the first two"])
+def test_a_server_that_says_nothing_and_filters_nothing_is_used(
+    server, monkeypatch, conforms, name
+):
+    server.conforms = conforms
+    monkeypatch.setattr(server, "found", lambda asked: server.items)
+    query, wanted = QUERIES[name]
+    notes: list[str] = []
+    assert ids(server.url, query, notes) == [f"S2A_32TMT_{i}" for i in wanted]
+    assert "does not say that it can search" in notes[0]
+
+
+def test_the_note_of_a_server_that_says_nothing_comes_once(server):
+    server.conforms = []
+    notes: list[str] = []
+    options = BatchOptions({"model": "fill"}, reference="auto", network=IMPATIENT)
+    plan(server.url, Query(), options, on_note=notes.append)
+    assert len(server.asked("/search")) == 2
+    assert len([note for note in notes if "does not say" in note]) == 1
+
+
+def without_links(server, monkeypatch) -> None:
+    whole = server.RequestHandlerClass._root
+    monkeypatch.setattr(
+        server.RequestHandlerClass, "_root", lambda handler: {**whole(handler), "links": []}
+    )
+
+
+def test_a_server_that_says_it_searches_but_not_where_is_asked_at_the_usual_place(
+    server, monkeypatch
+):
+    without_links(server, monkeypatch)
+    assert len(ids(server.url)) == 3
+
+
+def test_a_server_that_neither_says_nor_shows_a_search_is_refused(server, monkeypatch):
+    without_links(server, monkeypatch)
+    server.conforms = []
+    with pytest.raises(InputError, match="offers no search, and lists no items"):
+        ids(server.url)
 
 
 def test_an_api_of_get_alone_is_searched(server, monkeypatch):

@@ -140,7 +140,7 @@ def test_a_token_is_shown_to_the_catalogs_own_server_alone(three_items):
     folder, items = three_items
     with serving(folder, list(items)) as own, serving(folder, list(items)) as other:
         own.next_link = f"{other.url}/search"
-        fetcher = Fetcher(IMPATIENT, token="SECRET", origin=own.url)
+        fetcher = Fetcher(IMPATIENT, secrets={"Authorization": "Bearer SECRET"}, origin=own.url)
         assert len(list(find_items(own.url, Query(), fetcher, lambda note: None))) == 3
         assert all(headers["authorization"] == "Bearer SECRET" for headers in own.asked(""))
         assert other.log
