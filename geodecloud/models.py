@@ -29,7 +29,8 @@ from geodecloud.run.package import (
     open_package,
     read_card,
 )
-from geodecloud.run.uncertain import UncertainTranslator, check_uncertainty
+from geodecloud.run.pictures import shown_bands, suited
+from geodecloud.run.uncertain import UncertainTranslator, check_uncertainty, without_uncertainty
 from geodecloud.translator import Translator
 
 DEFAULT_MODEL = "auto"
@@ -51,7 +52,8 @@ def load_translator(
 
     A trained model runs in torch where a CUDA device is to be used, else in ONNX Runtime.
     "auto" is the shipped cloud-removing model whose bands, unit and pixel size are the scene's;
-    the fill, where there is none. ``direction`` is for models with two; ``with_uncertainty`` for
+    the fill, where there is none. A model for blue, green and red in reflectance also serves
+    pictures. ``direction`` is for models with two; ``with_uncertainty`` for
     those whose answers are to bring a sigma.
 
     Raises:
@@ -70,18 +72,15 @@ def load_translator(
         return model
     if str(model) in BASELINES:
         if with_uncertainty:
-            raise ModelError(
-                f"{model} does not say how uncertain it is",
-                "trained models may",
-                "leave --uncertainty out, or choose another model",
-            )
+            raise without_uncertainty(str(model))
         return BASELINES[str(model)](spectral_bands(scene.sensor))
     answers = load_packaged(model, device, direction=direction)
-    if not with_uncertainty:
-        return answers
-    package = open_package(model)
-    check_uncertainty(package)
-    return UncertainTranslator(answers, load_packaged(package, device, direction=UNCERTAINTY))
+    if with_uncertainty:
+        package = open_package(model)
+        check_uncertainty(package)
+        spreads = load_packaged(package, device, direction=UNCERTAINTY)
+        answers = UncertainTranslator(answers, spreads)
+    return suited(answers, scene.sensor)
 
 
 def resolve_model(model: str | Path | Translator, scene: Scene) -> str | Path | Translator:
@@ -212,14 +211,15 @@ def check_pixel_size(scene: Scene, translator: Translator) -> None:
 
 
 def _suiting(scene: Scene) -> Path | None:
+    bands = set(shown_bands(scene.sensor, spectral_bands(scene.sensor)))
     for folder in sorted(path.parent for path in SHIPPED.glob(f"*/{CARD}")):
         card = read_card(folder / CARD)
         way = card.directions[0]
         if (
             card.task == "cloud-removal"
             and set(way.inputs) <= SINGLE_IMAGE
-            and set(way.bands_in) == set(spectral_bands(scene.sensor))
-            and scene.sensor.unit == "reflectance"
+            and set(way.bands_in) == bands
+            and scene.sensor.unit in ("reflectance", "display")
             and suits_pixel_size(scene, card.resolution_m)
         ):
             return folder

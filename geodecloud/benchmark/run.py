@@ -191,11 +191,11 @@ def _shown_to(
 
 
 def _with_rows(models: Sequence[TrainedModel]) -> list[str]:
-    """The suites that are run unasked: those of another source only where a model draws from it."""
+    """The suites that are run unasked: some of them only where a model is there for them."""
     return [
         name
         for name, suite in SUITES.items()
-        if not suite.source or any(model.suits(suite) for model in models)
+        if not suite.waits_for_model or any(model.suits(suite) for model in models)
     ]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 
@@ -16,6 +16,7 @@ from geodecloud.benchmark.archive import (
     windows_of,
 )
 from geodecloud.benchmark.case import Case, mask_of
+from geodecloud.benchmark.colours import GREY, grey_baselines, grey_draft, of_bands
 from geodecloud.benchmark.contestants import Contestant, baselines
 from geodecloud.benchmark.dates import holes_drafts, known_sky_drafts, real_cloud_drafts
 from geodecloud.benchmark.drafts import Draft
@@ -32,6 +33,7 @@ from geodecloud.geo.tiling import Window
 from geodecloud.learn.cutting import mark_clouds
 
 RGB = ("red", "green", "blue")
+VISIBLE = ("B02", "B03", "B04")
 WINDOW_PX, LEAST_PX = 256, 128
 WINDOWS_A_PLACE, SKIES_A_WINDOW = 4, 3
 
@@ -48,8 +50,9 @@ class Suite:
         drafts: its cases to be.
         offers: what its cases have beside the window: "sar", "reference".
         is_radiometric: pixels under the mask mean something; False for opaque holes.
-        source: bands that models draw from, where they are not those of the cases; such a suite
-            is run where a model for it is named or shipped.
+        source: bands that models draw from, where they are not those of the cases.
+        rows: the baselines of such cases.
+        waits_for_model: it is run unasked only where a model for it is named or shipped.
     """
 
     name: str
@@ -60,31 +63,50 @@ class Suite:
     offers: frozenset[str] = frozenset()
     is_radiometric: bool = True
     source: tuple[str, ...] = ()
+    rows: Callable[[list[Draft]], list[Contestant]] | None = None
+    waits_for_model: bool = False
 
     def baselines(self, drafts: list[Draft]) -> list[Contestant]:
         """Return the rows that need no training."""
-        if self.source:
-            return radar_baselines(drafts)
+        if self.rows is not None:
+            return self.rows(drafts)
         return baselines(
             with_references="reference" in self.offers, is_radiometric=self.is_radiometric
         )
 
 
-def synthetic_drafts(archive: Archive) -> list[Draft]:
-    """Return clear windows of every place, some a place, each under skies that take turns."""
+def synthetic_drafts(archive: Archive, *, with_radar: bool = False) -> list[Draft]:
+    """Return clear windows of every place, some a place, each under skies that take turns.
+
+    With radar those that have some, and it beside them.
+    """
+    rows = [row for row in archive.rows if "sar" in row or not with_radar]
+    return [
+        Draft(row["place"], partial(_synthetic, archive, row, window, kind, with_radar=with_radar))
+        for number, row, window in _clear_windows(archive, rows)
+        for kind in in_turn(number, SKIES_A_WINDOW)
+    ]
+
+
+def colorize_drafts(archive: Archive) -> list[Draft]:
+    """Return clear windows of every place, some a place, of which the brightness is seen."""
+    return [
+        grey_draft(archive, row, window) for _, row, window in _clear_windows(archive, archive.rows)
+    ]
+
+
+def _clear_windows(archive: Archive, rows: Iterable[Row]) -> Iterator[tuple[int, Row, Window]]:
+    """Some windows of each place, counted within it."""
     by_place: dict[str, list[tuple[Row, Window]]] = {}
-    for row in archive.rows:
+    for row in rows:
         with archive.opened(row) as scene:
             shape = shape_of(scene.sides["target"].geobox)
         by_place.setdefault(row["place"], []).extend(
             (row, window) for window in windows_of(shape, WINDOW_PX, LEAST_PX)
         )
-    return [
-        Draft(place, partial(_synthetic, archive, row, window, kind))
-        for place, windows in by_place.items()
-        for number, (row, window) in enumerate(_spread(windows, WINDOWS_A_PLACE))
-        for kind in in_turn(number, SKIES_A_WINDOW)
-    ]
+    for windows in by_place.values():
+        for number, (row, window) in enumerate(_spread(windows, WINDOWS_A_PLACE)):
+            yield number, row, window
 
 
 def _spread(windows: Sequence[tuple[Row, Window]], most: int) -> Iterator[tuple[Row, Window]]:
@@ -93,11 +115,15 @@ def _spread(windows: Sequence[tuple[Row, Window]], most: int) -> Iterator[tuple[
     return (windows[k * len(windows) // n] for k in range(n))
 
 
-def _synthetic(archive: Archive, row: Row, window: Window, kind: KindOfSky) -> Case | None:
+def _synthetic(
+    archive: Archive, row: Row, window: Window, kind: KindOfSky, *, with_radar: bool
+) -> Case | None:
     with archive.opened(row) as scene:
         ground = part_of(scene.sides["target"], window)
+        extras = {"sar": part_of(scene.sides["sar"], window)} if with_radar else {}
     name = f"{row['clear']} band {row.get('first_band', 1)} {window.row},{window.col}"
-    return under_sky(Ground(name, row["place"], ground, row.get("publishable", True)), kind)
+    case = under_sky(Ground(name, row["place"], ground, row.get("publishable", True)), kind)
+    return None if case is None else replace(case, extras=extras)
 
 
 def pair_drafts(archive: Archive, *, with_radar: bool) -> list[Draft]:
@@ -162,6 +188,11 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 "place", BANDS, partial(pair_drafts, with_radar=True), frozenset({"sar"}),
             ),
             Suite(
+                "triplets-known-skies",
+                "The clear dates of the triplets under known skies, each with its radar image.",
+                "place", BANDS, partial(synthetic_drafts, with_radar=True), frozenset({"sar"}),
+            ),
+            Suite(
                 "multidate",
                 "One place of SEN12MS-CR-TS on its clear dates of 2018, each under a known "
                 "sky, with the nearest other clear date as a reference. Models may know other "
@@ -184,12 +215,32 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             Suite(
                 "sar2rgb",
                 "The triplets' radar alone, and the clear date in red, green and blue.",
-                "place", COLOURS, triplet_drafts, source=("VV", "VH"),
+                "place", COLOURS, triplet_drafts, source=("VV", "VH"), rows=radar_baselines,
+                waits_for_model=True,
             ),
             Suite(
                 "sar2rgb-pictures",
                 "Two pictures of radar beside two of colour, 8-bit, in parts of 512 px.",
-                "place", RGB, picture_drafts, source=RGB,
+                "place", RGB, picture_drafts, source=RGB, rows=radar_baselines,
+                waits_for_model=True,
+            ),
+            Suite(
+                "synthetic-rgb",
+                "The windows and skies of `synthetic` in blue, green and red alone.",
+                "place", VISIBLE, of_bands(synthetic_drafts, VISIBLE), waits_for_model=True,
+            ),
+            Suite(
+                "real-pairs-rgb",
+                "The pairs of `real-pairs` in blue, green and red alone.",
+                "place", VISIBLE, of_bands(partial(pair_drafts, with_radar=False), VISIBLE),
+                waits_for_model=True,
+            ),
+            Suite(
+                "colorize",
+                "Clear windows of every place, of which the brightness alone is seen: 0.299 red "
+                "+ 0.587 green + 0.114 blue.",
+                "place", COLOURS, colorize_drafts, source=(GREY,), rows=grey_baselines,
+                waits_for_model=True,
             ),
         )
     }

@@ -190,6 +190,9 @@ SENSORS = MappingProxyType(
 DISPLAY_REFLECTANCE = 0.3558
 """What 255 stands for in a true-colour image of Sentinel-2 (ESA, L2A product definition)."""
 
+LUMA = (0.299, 0.587, 0.114)
+"""How much red, green and blue add to brightness (ITU-R Rec. BT.601)."""
+
 ALIASES = MappingProxyType(
     {
         **{name.replace("B0", "B"): name for name, _, _ in _SENTINEL2 if name.startswith("B0")},

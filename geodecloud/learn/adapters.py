@@ -1,4 +1,4 @@
-"""FillCorrection, Translation, Generation: from a request's arrays to channels and back."""
+"""FillCorrection, Translation, Colouring, Generation: a request's arrays seen, and answered."""
 
 from __future__ import annotations
 
@@ -240,6 +240,27 @@ class Translation(nn.Module):
             extra: (B, C'', H, W) in its own unit, where the network was built for one.
         """
         return self.encoder.decode(torch.tanh(self.generator(self.condition(pixels, extra))))
+
+
+class Colouring(Translation):
+    """Answers brightness in every band, and the colour that the generator draws on it.
+
+    ``answer = decode(encoded brightness + generator)``, each band between limits of its own. The
+    generator starts at exactly zero, so that the untrained answer is a line a band: the darkest
+    and the brightest of what is seen become those of the band.
+    """
+
+    def __init__(
+        self, generator: Callable[[int, int], nn.Module], **limits: Sequence[float]
+    ) -> None:
+        """Build the generator and silence its last layer; see ``Translation``."""
+        super().__init__(generator, **limits)
+        _silence_last_layer(self.generator)
+
+    def forward(self, pixels: Tensor, extra: Tensor | None = None) -> Tensor:
+        """Return (B, C', H, W) in the target's unit of brightness (B, 1, H, W)."""
+        drawn: Tensor = self.generator(self.condition(pixels, extra))
+        return self.encoder.decode(self.source_encoder(pixels) + drawn)
 
 
 class Generation(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from geodecloud.learn.batches import Deal, Samples, dealt, generator_of, read
 from geodecloud.learn.clouding import PIXEL_M, MaskErrors, cloud_over, fill_windows, gains, grow
 from geodecloud.learn.packed import LEVELS, PackedChips
 from geodecloud.learn.plan import Batch
+from geodecloud.learn.tones import Tones
 
 LEVEL_FLAGS = {"unknown": 0.0, "L1C": 1.0, "L2A": -1.0}
 UNKNOWN_LEVELS = 0.1
@@ -70,6 +71,7 @@ class CloudBatches:
                 "clouds are put over clear chips",
                 "give clear scenes as the target side",
             )
+        self._clear = self.samples
         self._pairs = samples[packed.has("source")[samples] & packed.has("mask")[samples]]
         self._pair_share = pair_share if len(self._pairs) else 0.0
         self._deal = Deal(packed, chip_size=chip_size, batch_size=batch_size, seed=seed, turn=turn)
@@ -82,8 +84,9 @@ class CloudBatches:
         n_pairs = min(deal.n_windows, int(deal.n_windows * self._pair_share + lot))
         parts = []
         if n_pairs < deal.n_windows:
-            clear = dealt(self.samples, deal.n_windows - n_pairs, step, deal.seed)
-            parts.append(self._skies(clear, device, random))
+            clear = dealt(self._clear, deal.n_windows - n_pairs, step, deal.seed)
+            ways = deal.ways(len(clear), random)
+            parts.append(self._skies(clear, ways, device, random))
         if n_pairs:
             pairs = dealt(self._pairs, n_pairs, step, deal.seed + 1)
             ways = deal.ways(n_pairs, random)
@@ -94,7 +97,7 @@ class CloudBatches:
     def whole(self, samples: Samples, number: int, device: torch.device) -> Batch:
         """Return windows under a sky that is the same for each number."""
         random = generator_of(self._deal.seed, number)
-        return self._skies(samples, device, random, is_whole=True)
+        return self._skies(samples, [0] * len(samples), device, random, is_whole=True)
 
     def pairs(self, device: torch.device) -> Iterator[Batch]:
         """Walk the real pairs as whole windows, one by one, masks grown as those of scenes."""
@@ -104,13 +107,13 @@ class CloudBatches:
     def _skies(
         self,
         samples: Samples,
+        ways: list[int],
         device: torch.device,
         random: torch.Generator,
         *,
         is_whole: bool = False,
     ) -> Batch:
         packed = self._deal.packed
-        ways = [0] * len(samples) if is_whole else self._deal.ways(len(samples), random)
         target, valid = read(packed, "target", samples, ways, device)
         level = level_of(packed, samples)
         bands = packed.sides["target"].bands
@@ -119,8 +122,15 @@ class CloudBatches:
             target = (target * gains(target, SEASON, random)).clamp(max=BRIGHTEST)
             step_m = STEPS_M[int(torch.randint(0, len(STEPS_M), (), generator=random))]
         pixels, lost, classes = self._clouded(target, bands, level > 0, random, step_m)
+        tones = self._tones(len(samples), None if is_whole else random)
+        if tones is not None:
+            pixels, target, level = tones.shown(pixels), tones.shown(target), tones.known(level)
         windows = _covered((pixels, target, valid), lost, classes, random)
         return {**windows, "level": (level if is_whole else hidden(level, random)).to(device)}
+
+    def _tones(self, n_windows: int, random: torch.Generator | None) -> Tones | None:
+        """How windows are shown; None as they were measured. Without random numbers: not varied."""
+        return None
 
     def _real(
         self,
@@ -129,7 +139,8 @@ class CloudBatches:
         device: torch.device,
         random: torch.Generator | None,
     ) -> Batch:
-        return real_windows(self._deal.packed, samples, ways, device, random)
+        tones = self._tones(len(samples), random)
+        return real_windows(self._deal.packed, samples, ways, device, random, tones)
 
     def _clouded(
         self,
@@ -140,6 +151,27 @@ class CloudBatches:
         step_m: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
         return cloud_over(target, bands, is_toa, random, pixel_m=step_m)
+
+
+class PictureBatches(CloudBatches):
+    """The same, in training a share of the windows shown as pictures of 8 bits of all kinds."""
+
+    def __init__(
+        self, packed: PackedChips, samples: Samples, *, pictures: float, **options: Any
+    ) -> None:
+        """Take the share of pictures, and the options of ``CloudBatches``."""
+        super().__init__(packed, samples, **options)
+        self._pictures = pictures
+
+    def _tones(self, n_windows: int, random: torch.Generator | None) -> Tones | None:
+        return None if random is None else Tones.drawn(n_windows, self._pictures, random)
+
+
+class EsaPictureBatches(CloudBatches):
+    """The same, every window shown as one of ESA's true-colour images."""
+
+    def _tones(self, n_windows: int, random: torch.Generator | None) -> Tones:
+        return Tones.esa(n_windows)
 
 
 class OneSkyBatches(CloudBatches):
@@ -171,6 +203,7 @@ def real_windows(
     ways: list[int],
     device: torch.device,
     random: torch.Generator | None,
+    tones: Tones | None = None,
 ) -> Batch:
     """Return real pairs as ``CloudBatches`` deals them, each turned its way.
 
@@ -182,10 +215,12 @@ def real_windows(
     if random is not None:
         light = gains(target, LIGHT, random)
         target, pixels = target * light, pixels * light
+    level = level_of(packed, samples)
+    if tones is not None:
+        target, pixels, level = tones.shown(target), tones.shown(pixels), tones.known(level)
     marks, _ = read(packed, "mask", samples, ways, device)
     classes = marks.long()
     windows = _covered((pixels, target, valid & seen), (classes > 0).float(), classes, random)
-    level = level_of(packed, samples)
     is_clear = (windows["mask"] == 0) & valid.all(1, keepdim=True) & seen.all(1, keepdim=True)
     # the clear side is of another date: what differs around is taken for what differs beneath
     change = fill_windows(pixels - target, is_clear)

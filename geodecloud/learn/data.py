@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -15,12 +16,18 @@ import torch
 from torch import Tensor
 
 from geodecloud.errors import DataError, OptionError
+from geodecloud.geo.sensors import LUMA
 from geodecloud.learn.batches import MOST_SKIES, Dealer, generator_of
-from geodecloud.learn.cloud_batches import CloudBatches, OneSkyBatches
+from geodecloud.learn.cloud_batches import (
+    CloudBatches,
+    EsaPictureBatches,
+    OneSkyBatches,
+    PictureBatches,
+)
 from geodecloud.learn.dataset_types import CLOUDED, DATASET_TYPES, refuse_unsuited, sides_of
 from geodecloud.learn.normalization import Normalization
 from geodecloud.learn.packed import GUIDES, PackedChips, Side
-from geodecloud.learn.pair_batches import LUMA, colours_of
+from geodecloud.learn.pair_batches import colours_of
 from geodecloud.learn.plan import Batch
 from geodecloud.learn.splitting import split
 
@@ -62,6 +69,7 @@ class ChipData:
         rgb_bands: what figures show as red, green and blue.
         norm_pct: share of the training part that the normalisation is taken from.
         one_sky: put the same sky over every chip of CloudRemoval: to repeat trainings that did so.
+        pictures: share of the windows of CloudRemoval that are shown as pictures of 8 bits.
     """
 
     packed: PackedChips
@@ -79,6 +87,7 @@ class ChipData:
     rgb_bands: Sequence[str] | None = None
     norm_pct: float = 1.0
     one_sky: bool = False
+    pictures: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the parts and take the normalisation from the training part."""
@@ -92,6 +101,12 @@ class ChipData:
         if not 0 < self.norm_pct <= 1:
             raise OptionError(
                 f"norm_pct is {self.norm_pct}", "it is a share above 0, up to 1", "try 0.3"
+            )
+        if self.pictures and (self.dataset_type != "CloudRemoval" or self.one_sky):
+            raise OptionError(
+                f"pictures beside type {self.dataset_type}" + " and one_sky" * self.one_sky,
+                "chips of CloudRemoval under skies of their own can be shown as pictures",
+                "leave it out",
             )
         for name, part in (("training", self.train), ("validation", self.valid)):
             if not len(part):
@@ -208,6 +223,14 @@ class ChipData:
         if isinstance(dealer, CloudBatches):
             yield from dealer.pairs(device)
 
+    def valid_pictures(self, device: torch.device, *, skies: int = 1) -> Iterator[Batch]:
+        """Walk ``valid_batches`` as ESA's pictures show them; nothing where none are trained on."""
+        if self.pictures:
+            dealer = EsaPictureBatches(self.packed, self.valid, seed=self.seed + 1)
+            for i, sample in enumerate(dealer.samples):
+                for sky in range(skies):
+                    yield dealer.whole(sample[None], i * MOST_SKIES + sky, device)
+
     def show_batch(self, rows: int = 4, rgb_bands: Sequence[str] | None = None) -> Figure:
         """Return a figure of training chips.
 
@@ -225,6 +248,8 @@ class ChipData:
         if len(self.train) > LISTED:
             train = hashlib.sha256(np.asarray(self.train, "<i8").tobytes()).hexdigest()
         changed: dict[str, Any] = {"one_sky": True} if self.one_sky else {}
+        if self.pictures:
+            changed["pictures"] = self.pictures
         if self.transforms is not None:
             changed["transforms"] = _named(self.transforms)
         return {
@@ -244,6 +269,8 @@ class ChipData:
     def _dealer(self, samples: Samples, seed: int, part: int | None) -> Dealer:
         """Batches of a part: 0 training, 1 validation, None as they are."""
         make = OneSkyBatches if self.one_sky else DATASET_TYPES[self.dataset_type]
+        if self.pictures:
+            make = partial(PictureBatches, pictures=self.pictures)
         dealer = make(
             self.packed,
             samples,
@@ -286,7 +313,7 @@ class Items(Sequence[tuple[Tensor, ...]]):
         batch = self._dealer.whole(sample, number * MOST_SKIES, torch.device("cpu"))
         scales = self._data.normalization
         if self._data.dataset_type in CLOUDED:
-            scales = {"source": scales["target"], "target": scales["target"]}
+            scales = {**scales, "source": scales["target"]}
         shown = (name for name in FIELDS if name in batch)
         return tuple(scales[FIELDS[name]].encode(batch[name][0]) for name in shown)
 

@@ -46,6 +46,7 @@ class Model:
         search: of the last ``lr_find``.
         metrics: of the last ``compute_metrics``.
         training: how it was trained, kept in the package.
+        taught_before: places that taught the package it started from.
     """
 
     dataset_types: ClassVar[tuple[str, ...]] = ()
@@ -72,6 +73,7 @@ class Model:
         self._states: Path | None = None
         self.metrics: dict[str, Any] = {}
         self.training: dict[str, Any] = {}
+        self.taught_before: tuple[str, ...] = ()
 
     def losses(self, phase: Phase, batch: Batch, carried: Carried) -> tuple[Losses, Carried]:
         """Return the losses of a phase; each subclass has its own."""
@@ -181,12 +183,19 @@ class Model:
 
         ``{"thick": {"psnr": ..., "psnr_fill": ..., "psnr_identity": ..., "mae": ...}, ...}``; PSNR
         is that of the mean squared error, for a data range of 1. Regions of real pairs have
-        names of their own, ``pairs_thick``.
+        names of their own, ``pairs_thick``, and so have those of pictures, ``pictures_thick``,
+        where the model trains on some.
         """
         del accuracy, show_progress  # of the face that this mirrors: there is one way here
         skies = evaluate(self.answer, self.data.valid_batches(self._device, skies=METRIC_SKIES))
-        pairs = evaluate(self.answer, self.data.valid_pairs(self._device))
-        self.metrics = {**skies, **{f"pairs_{name}": value for name, value in pairs.items()}}
+        further = {
+            "pairs": self.data.valid_pairs(self._device),
+            "pictures": self.data.valid_pictures(self._device, skies=METRIC_SKIES),
+        }
+        self.metrics = dict(skies)
+        for kind, batches in further.items():
+            found = evaluate(self.answer, batches)
+            self.metrics |= {f"{kind}_{name}": value for name, value in found.items()}
         return self.metrics
 
     def answer(self, batch: Batch, direction: str | None = None) -> Tensor:
@@ -377,6 +386,7 @@ class Model:
             for way in package.card.directions
         }
         self.metrics, self.training = dict(package.card.metrics), dict(package.card.training)
+        self.taught_before = tuple(self.training.get("data", {}).get("places", ()))
         return load_networks(package)
 
     def _way(self, name: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch import nn
 
 from geodecloud.errors import ModelError, OptionError
 from geodecloud.learn.adapters import (
+    Colouring,
     Encoder,
     FillCorrection,
     Generation,
@@ -68,6 +69,7 @@ LATENT_GENERATORS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
 DISCRIMINATORS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
     {
         "patchgan": PatchGAN,
+        "small_patchgan": partial(PatchGAN, width=24),
         "resnet": ResNetJudge,
         "dcgan": ConvolutionalJudge,
         "mlp": LinearJudge,
@@ -80,6 +82,7 @@ ADAPTERS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
         "fill-correction": FillCorrection,
         "spread": Spread,
         "translation": Translation,
+        "colouring": Colouring,
         "generation": Generation,
         "classification": Classification,
     }

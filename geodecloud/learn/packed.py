@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -129,6 +130,7 @@ class PackedChips:
         if "sample.touches" in header:
             self.touches[:] = self._map("sample.touches")
         self._stored = {name: self._map(name) for name in self.sides}
+        self._columns = {name: list(range(len(side.bands))) for name, side in self.sides.items()}
         self.rows: dict[str, npt.NDArray[np.int32]] = {}
         for name in self.sides:
             self.rows[name] = np.full(len(self), -1, np.int32)
@@ -148,16 +150,62 @@ class PackedChips:
 
         Samples without this side come back as 0, not valid.
         """
-        rows = self.rows[side][samples]
-        stored = np.zeros((len(rows), *self._stored[side].shape[1:]), np.uint16)
-        for i, row in enumerate(rows):
-            if row >= 0:
-                stored[i] = self._stored[side][row]
+        has = self.has(side)[samples]
+        n_bands = len(self.sides[side].bands)
+        stored = np.zeros((len(samples), n_bands, self.size_px, self.size_px), np.uint16)
+        for i in np.flatnonzero(has):
+            stored[i] = self.stored(side, int(samples[i]))
         return self.sides[side].to_values(stored)
 
     def stored(self, side: str, sample: int) -> npt.NDArray[np.uint16]:
         """Return the stored numbers (C, S, S) of a sample that has this side."""
-        return np.asarray(self._stored[side][self.rows[side][sample]])
+        return np.asarray(self._stored[side][self.rows[side][sample]][self._columns[side]])
+
+    def select(self, bands: Sequence[str]) -> Self:
+        """Return the same samples, of each side that has these bands only them, in this order.
+
+        Raises:
+            DataError: the target lacks a band.
+        """
+        wanted = tuple(bands)
+        have = self.sides["target"].bands if "target" in self.sides else ()
+        if missing := [name for name in wanted if name not in have]:
+            raise DataError(
+                f"{self.path} has bands {', '.join(have)}",
+                f"wanted are {', '.join(wanted)}; {', '.join(missing)} not among them",
+                f"pack with --bands {','.join(wanted)}",
+            )
+        chosen = copy.copy(self)
+        chosen.sides, chosen._columns = dict(self.sides), dict(self._columns)
+        for name, side in self.sides.items():
+            if set(wanted) <= set(side.bands):
+                columns = [self._columns[name][side.bands.index(band)] for band in wanted]
+                chosen.sides[name], chosen._columns[name] = replace(side, bands=wanted), columns
+        return chosen
+
+    def drawn_from(self, side: str) -> Self:
+        """Return the samples that have this side, with it as their source.
+
+        The source that they had, and the mask of its clouds, are left out.
+
+        Raises:
+            DataError: no sample has it.
+        """
+        has = self.has(side)
+        if not has.any():
+            raise DataError(
+                f"{self.path} has sides {', '.join(self.sides)}",
+                f"it is to be drawn from {side}",
+                f"pack scenes with their {side}: a table of splits names it",
+            )
+        chosen = copy.copy(self)
+        for name in ("place", "level", "fold", "touches"):
+            setattr(chosen, name, getattr(self, name)[has])
+        named = {"target": "target", "source": side}
+        for name in ("sides", "_stored", "_columns"):
+            setattr(chosen, name, {new: getattr(self, name)[old] for new, old in named.items()})
+        chosen.rows = {new: self.rows[old][has] for new, old in named.items()}
+        return chosen
 
     def _about(self, header: Mapping[str, Any]) -> dict[str, Any]:
         try:

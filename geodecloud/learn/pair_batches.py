@@ -10,14 +10,21 @@ import torch
 from torch import Tensor
 
 from geodecloud.errors import DataError
-from geodecloud.learn.batches import MOST_SKIES, Deal, Samples, dealt, generator_of, read
+from geodecloud.geo.sensors import LUMA
+from geodecloud.learn.batches import (
+    MOST_SKIES,
+    Deal,
+    Samples,
+    dealt,
+    drifted,
+    generator_of,
+    read,
+)
 from geodecloud.learn.cloud_batches import real_windows
 from geodecloud.learn.packed import GUIDES, PackedChips
 from geodecloud.learn.plan import Batch
 
 COLOURS = (("red", "green", "blue"), ("B04", "B03", "B02"))
-LUMA = (0.299, 0.587, 0.114)
-"""How much red, green and blue add to brightness (ITU-R Rec. BT.601)."""
 
 
 class SampleBatches:
@@ -90,6 +97,7 @@ class PairBatches(SampleBatches):
     ) -> Batch:
         packed = self._deal.packed
         source, seen = read(packed, "source", samples, ways, device)
+        source = drifted(source, packed.sides["source"], random)
         target, valid = read(packed, "target", samples, ways, device)
         return {"pixels": source, "target": target, "weight": weight_of(seen, valid)}
 
@@ -106,7 +114,7 @@ class GuidedBatches(SampleBatches):
 
     def __init__(self, packed: PackedChips, samples: Samples, **options: Any) -> None:
         """Find the side that guides."""
-        self.guide = next((side for side in GUIDES if packed.has(side)[samples].any()), GUIDES[0])
+        self.guide = guide_of(packed, samples)
         self._pairs = PairBatches(packed, having(packed, samples, (self.guide,)), **options)
         super().__init__(packed, self._pairs.samples, **options)
 
@@ -119,6 +127,7 @@ class GuidedBatches(SampleBatches):
     ) -> Batch:
         packed = self._deal.packed
         guide, known = read(packed, self.guide, samples, ways, device)
+        guide = drifted(guide, packed.sides[self.guide], random)
         if packed.has("mask")[samples].all():
             windows = real_windows(packed, samples, ways, device, random)
         else:
@@ -197,7 +206,9 @@ class DomainBatches:
         for number, (side, samples) in enumerate(self._of.items()):
             drawn = dealt(samples, deal.n_windows, step, deal.seed + number)
             ways = deal.ways(deal.n_windows, random)
-            chips.append(deal.chips(self._domain(side, drawn, ways, device), random))
+            windows = self._domain(side, drawn, ways, device)
+            windows["values"] = drifted(windows["values"], deal.packed.sides[side], random)
+            chips.append(deal.chips(windows, random))
         return _both(*chips)
 
     def whole(self, samples: Samples, number: int, device: torch.device) -> Batch:
@@ -231,6 +242,11 @@ def having(packed: PackedChips, samples: Samples, sides: Sequence[str]) -> Sampl
             "give both sides, or choose another dataset_type",
         )
     return found
+
+
+def guide_of(packed: PackedChips, samples: Samples) -> str:
+    """Return the side that guides: radar, or without any another date."""
+    return next((side for side in GUIDES if packed.has(side)[samples].any()), GUIDES[0])
 
 
 def weight_of(*valid: Tensor) -> Tensor:

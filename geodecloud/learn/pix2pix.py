@@ -16,6 +16,7 @@ from geodecloud.learn.directions import name_of, new_direction, refuse_uneven
 from geodecloud.learn.discriminators import features_of
 from geodecloud.learn.losses import GAN_LOSSES, l1, patch_weight, perceptual, verdict
 from geodecloud.learn.model import Model
+from geodecloud.learn.narrowing import narrowed
 from geodecloud.learn.networks import Generator, build_network, judge_named
 from geodecloud.learn.plan import Batch, Carried, Losses, Optimiser, Phase
 
@@ -32,7 +33,8 @@ class Pix2Pix(Model):
 
     Args:
         data: what it trains on; None with ``pretrained_path``.
-        pretrained_path: a package to start from.
+        pretrained_path: a package to start from; a correction of the fill may have more bands
+            than the data.
         backbone: an encoder of segmentation_models_pytorch ("resnet34"), in the place of the
             generator.
         perceptual_loss: also let the answers look to the discriminator's stages as the truth does.
@@ -92,6 +94,7 @@ class Pix2Pix(Model):
             torch.manual_seed(seed)
             if pretrained_path is not None:
                 self.networks = self._start_from(pretrained_path)
+                self._take_bands()
             else:
                 self.networks = {"forward": self._new(generator, generator_arguments, pretrained)}
             self._judge(discriminator)
@@ -116,9 +119,21 @@ class Pix2Pix(Model):
             network.generator.take_pretrained()
         return network
 
+    def _take_bands(self) -> None:
+        """Go on with the bands of the data, where a package has others."""
+        way = self.directions["forward"]
+        if self._data is None or tuple(way["bands_in"]) == self.data.sides["source"].bands:
+            return
+        bands = self.data.sides["source"].bands
+        network, way = narrowed(self.networks["forward"], way, bands)
+        self.networks, self.directions = {"forward": network}, {"forward": way}
+
     def _new_direction(self, generator: Generator, arguments: Mapping[str, Any]) -> dict[str, Any]:
         is_cloud = self.data.dataset_type == "CloudRemoval" and self._from_fill
-        return new_direction(self.data, generator, arguments, is_correction=is_cloud)
+        way = new_direction(self.data, generator, arguments, is_correction=is_cloud)
+        if self.data.dataset_type == "Colorize":
+            way["network"]["adapter"] = "colouring"
+        return way
 
     def _judge(self, discriminator: str | nn.Module) -> None:
         phases = [Phase("generator", ("forward",), Optimiser(betas=GAN_BETAS))]

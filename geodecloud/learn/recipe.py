@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from geodecloud.errors import DataError, GeodecloudError, OptionError
+from geodecloud.errors import GeodecloudError, OptionError
 from geodecloud.learn.data import ChipData, split
 from geodecloud.learn.models import MODELS, Model
 from geodecloud.learn.packed import PackedChips
@@ -112,17 +112,14 @@ class Recipe:
         """Return the training set of packed chips, one fold or a tenth of the places held out.
 
         Raises:
-            DataError: the chips do not have the recipe's bands.
+            DataError: the chips lack a band of the recipe.
         """
-        wanted = tuple(self.data.get("bands", ()))
-        have = packed.sides["target"].bands if "target" in packed.sides else ()
-        if wanted and have != wanted:
-            raise DataError(
-                f"{packed.path} has bands {', '.join(have)}",
-                f"recipe {self.name} wants {', '.join(wanted)}",
-                f"pack with --bands {','.join(wanted)}",
-            )
-        options = {k: v for k, v in self.data.items() if k not in ("bands", "split_by")}
+        if "bands" in self.data:
+            packed = packed.select(self.data["bands"])
+        if "source" in self.data:
+            packed = packed.drawn_from(self.data["source"])
+        own = ("bands", "source", "split_by")
+        options = {k: v for k, v in self.data.items() if k not in own}
         parts = {key: options[key] for key in ("val_split_pct", "seed") if key in options}
         _refuse_unknown(ChipData, "the training set", packed, train=(), valid=(), **options)
         if self.data.get("split_by") == "chip":

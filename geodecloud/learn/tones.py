@@ -43,15 +43,14 @@ class Tones:
         """Return what shows about this share of the windows as pictures of all kinds."""
         lots = torch.rand(5, n_windows, 1, 1, 1, generator=random)
         esa = cls.esa(n_windows)
-        is_esa = lots[0] < AS_ESA
-        free = (
-            torch.exp(_between((math.log(WHITE[0]), math.log(WHITE[1])), lots[1])),
-            _between(BLACK, lots[2]),
-            _between(GAMMA, lots[3]),
+        is_free = lots[0] >= AS_ESA
+        white = torch.exp(_between((math.log(WHITE[0]), math.log(WHITE[1])), lots[1]))
+        return cls(
+            white=torch.where(is_free, white, esa.white),
+            black=torch.where(is_free, _between(BLACK, lots[2]), esa.black),
+            gamma=torch.where(is_free, _between(GAMMA, lots[3]), esa.gamma),
+            is_picture=lots[4] < share,
         )
-        usual = (esa.white, esa.black, esa.gamma)
-        curves = [torch.where(is_esa, a, b) for a, b in zip(usual, free, strict=True)]
-        return cls(*curves, lots[4] < share)
 
     def shown(self, reflectance: Tensor) -> Tensor:
         """Return windows (B, C, H, W), pictures in the reflectance that ESA's would stand for."""

@@ -80,19 +80,41 @@ def make_radar_model(folder: Path, taught: list[str]) -> Path:
     return mixing_package(folder, [way], {"forward": matrix}, training=data, weights=WEIGHTS)
 
 
+def make_colour_model(folder: Path, taught: list[str]) -> Path:
+    """A model that takes brightness for each of red, green and blue."""
+    way = direction("forward", ["luma"], ["B04", "B03", "B02"], ("grey", "sentinel-2-l1c"))
+    data = {"data": {"places": taught, "n_places": len(taught)}}
+    return mixing_package(folder, [way], {"forward": [[1.0]] * 3}, training=data, weights=WEIGHTS)
+
+
 def make_model(
     folder: Path,
     taught: list[str] | None,
     *,
     factor: float = 1.0,
-    bands_out: tuple[str, ...] = BANDS,
+    bands: tuple[str, ...] = BANDS,
+    bands_out: tuple[str, ...] | None = None,
 ) -> Path:
     """A model that answers the fill times a factor, and says which places taught it."""
     way = direction(
-        "forward", BANDS, bands_out, ("sentinel-2-l1c", "sentinel-2-l1c"), inputs=["fill"],
+        "forward", bands, bands_out or bands, ("sentinel-2-l1c",) * 2, inputs=["fill"],
     )  # fmt: skip
     data = {} if taught is None else {"data": {"places": taught, "n_places": len(taught)}}
     return mixing_package(
-        folder, [way], {"forward": (factor * np.eye(4)).tolist()}, task="cloud-removal",
+        folder, [way], {"forward": (factor * np.eye(len(bands))).tolist()}, task="cloud-removal",
         training=data, weights=WEIGHTS,
     )  # fmt: skip
+
+
+def make_guided_model(folder: Path, taught: list[str]) -> Path:
+    """A model that draws clouded ground of radar alone: -29 dB is a reflectance of 0.1."""
+    way = direction(
+        "forward", BANDS, BANDS, ("sentinel-2-l1c", "sentinel-2-l1c"),
+        inputs=["sar"], extras={"sar": ["VV", "VH"]},
+    )  # fmt: skip
+    share = -0.1 / 29
+    matrix = [[0.0, share], [share / 2, share / 2], [share, 0.0], [3 * share, 0.0]]
+    data = {"data": {"places": taught, "n_places": len(taught)}}
+    return mixing_package(
+        folder, [way], {"forward": matrix}, task="cloud-removal", training=data, weights=WEIGHTS
+    )

@@ -18,10 +18,13 @@ from geodecloud.benchmark.suites import SUITES, pair_drafts
 from geodecloud.errors import DataError, InputError, OptionError, OutputError
 from geodecloud.progress import Cancelled, Progress
 from tests.benchmark.small_archive import (
+    BANDS,
     PLACES,
     add_triplets,
     ground,
     make_archive,
+    make_colour_model,
+    make_guided_model,
     make_model,
     make_radar_model,
 )
@@ -158,6 +161,54 @@ def test_colours_are_drawn_from_radar_alone(tmp_path: Path):
     # a hundredth of the range off, as the matrix is
     assert 30 < colours["regions"]["whole"]["psnr"] < 99
     assert colours["shifted_grid_psnr"] == 99
+
+
+def test_colours_are_drawn_from_brightness_alone(archive: Path, tmp_path: Path):
+    model = TrainedModel.parse(f"mine={make_colour_model(tmp_path / 'colours', ['north'])}")
+    assert "colorize" in _with_rows([model])
+    result = run_suite(SUITES["colorize"], Archive.open(archive), [model])
+    assert list(result["n_cases"]) == ["south"]
+    grey, line, stretch, mine = (
+        row_of(result, name)["regions"]["whole"]
+        for name in ("grey", "line of other places", "stretch of other places", "mine")
+    )
+    assert mine["psnr"] == pytest.approx(grey["psnr"], abs=0.01)  # stored in whole numbers
+    # alone in its suite, a place is measured by its own line: none has less squared error
+    assert line["psnr"] > max(grey["psnr"], stretch["psnr"])
+    assert grey["sam"] > line["sam"]
+
+
+def test_cases_of_three_bands_are_those_of_four_without_the_fourth(archive: Path, tmp_path: Path):
+    three = TrainedModel.parse(str(make_model(tmp_path / "three", [], bands=BANDS[:3])))
+    four = TrainedModel.parse(str(make_model(tmp_path / "four", [])))
+    assert {"synthetic-rgb", "real-pairs-rgb"} <= set(_with_rows([three]))
+    assert not {"synthetic-rgb", "real-pairs-rgb"} & set(_with_rows([four]))
+    whole, part = (
+        SUITES[name].drafts(Archive.open(archive)) for name in ("synthetic", "synthetic-rgb")
+    )
+    case, selected = whole[0].make(), part[0].make()
+    assert selected.bands == BANDS[:3]
+    assert np.array_equal(selected.pixels, case.pixels[:3])
+    assert np.array_equal(selected.target, case.target[:3])
+    assert np.array_equal(selected.mask, case.mask)
+    result = run_suite(SUITES["real-pairs-rgb"], Archive.open(archive), [three, four])
+    names = [row["name"] for row in result["rows"]]
+    assert "three" in names
+    assert "four" not in names
+    three, fill = (row_of(result, name)["regions"]["masked"] for name in ("three", "fill"))
+    assert three["psnr"] == pytest.approx(fill["psnr"], abs=0.01)  # stored in whole numbers
+
+
+@pytest.mark.parametrize("suite", ["triplets", "triplets-known-skies"])
+def test_a_model_that_looks_at_radar_is_also_measured_without_it(suite: str, tmp_path: Path):
+    archive = Archive.open(add_triplets(make_archive(tmp_path / "data")))
+    model = TrainedModel.parse(f"guided={make_guided_model(tmp_path / 'model', ['north'])}")
+    result = run_suite(SUITES[suite], archive, [model], limit=2)
+    assert list(result["n_cases"]) == ["south"]
+    seeing, blind = (row_of(result, f"guided{which}") for which in ("", ", radar hidden"))
+    # hidden radar is 0 dB, of which the matrix makes black ground
+    assert blind["regions"]["masked"]["psnr"] < 20 < seeing["regions"]["masked"]["psnr"]
+    assert blind["untouched_share"] == seeing["untouched_share"] == 1
 
 
 def test_what_draws_no_ground_is_left_out(archive: Path, tmp_path: Path):

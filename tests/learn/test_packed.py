@@ -124,3 +124,40 @@ def test_a_truncated_set_is_one_clear_error(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(DataError, match="damaged"):
         PackedChips(path)
+
+
+def test_selected_bands_are_those_of_the_whole_in_the_order_asked(tmp_path: Path) -> None:
+    packed = PackedChips(write_chips(tmp_path / "chips.safetensors", pairs=4))
+    whole, chosen = packed.read("source", np.arange(6)), packed.select(["B04", "B02"])
+    assert chosen.sides["target"].bands == chosen.sides["source"].bands == ("B04", "B02")
+    assert chosen.sides["mask"].bands == ("class",)
+    for part, all_bands in zip(chosen.read("source", np.arange(6)), whole, strict=True):
+        assert np.array_equal(part, all_bands[:, [2, 0]])
+    again = chosen.select(["B02"])
+    assert np.array_equal(again.stored("target", 3), packed.stored("target", 3)[:1])
+    assert packed.sides["target"].bands == BANDS
+    with pytest.raises(DataError, match="pack with --bands B04,B08"):
+        chosen.select(["B04", "B08"])
+
+
+def test_a_side_may_be_what_is_drawn_from(tmp_path: Path) -> None:
+    path = tmp_path / "chips.safetensors"
+    valid = np.ones((1, 4, 4), bool)
+    sides = {"target": Side(("B02",)), "sar": Side(("VV",), "dB")}
+    with PackWriter(path, 4, sides) as writer:
+        for i in range(4):
+            sample = {"target": (np.full((1, 4, 4), 0.1 * i, np.float32), valid)}
+            if i % 2:
+                sample["sar"] = np.full((1, 4, 4), -10.0 - i, np.float32), valid
+            writer.add(sample, place=f"place {i}", fold=i)
+    packed = PackedChips(path)
+    drawn = packed.drawn_from("sar")
+    assert set(drawn.sides) == {"source", "target"}
+    assert [drawn.places[place] for place in drawn.place] == ["place 1", "place 3"]
+    assert drawn.fold.tolist() == [1, 3]
+    both = np.array([0, 1])
+    np.testing.assert_allclose(drawn.read("source", both)[0][:, 0, 0, 0], [-11, -13], atol=1e-3)
+    np.testing.assert_allclose(drawn.read("target", both)[0][:, 0, 0, 0], [0.1, 0.3], atol=1e-4)
+    assert len(packed) == 4
+    with pytest.raises(DataError, match="drawn from reference"):
+        packed.drawn_from("reference")
