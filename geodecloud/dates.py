@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from os import PathLike
+from typing import NamedTuple
 
 from geodecloud.errors import BandError, OptionError
 from geodecloud.geo.masks import ClassMask
-from geodecloud.geo.raster import opened
+from geodecloud.geo.raster import SceneSource, opened
 from geodecloud.geo.references import Reference
 from geodecloud.geo.scene import Scene
 from geodecloud.geo.warped import WarpedScene
 from geodecloud.masking import MaskOptions, masked
 from geodecloud.progress import Listener, silent
 
-Source = str | PathLike[str] | Sequence[str | PathLike[str]] | Scene
-
 
 @contextmanager
 def references_for(
     scene: Scene,
-    sources: Sequence[Source],
+    sources: Sequence[SceneSource],
     *,
     on_note: Callable[[str], None] = lambda text: None,
     on_progress: Listener = silent,
@@ -43,8 +41,36 @@ def references_for(
         GridError: one shows another place.
         OptionError: one is a picture where the scene holds reflectance, or the reverse.
     """
-    with ExitStack() as stack:
+    with laid_out(scene, sources) as dates, ExitStack() as stack:
         references = []
+        for date in dates:
+            classes, counts = stack.enter_context(masked(date.whole, MaskOptions(), on_progress))
+            cloudy = WarpedScene(classes, scene.geobox, "nearest")
+            references.append(Reference(date.laid, ClassMask(cloudy, date.laid)))
+            on_note(
+                f"reference {date.name} covers {date.laid.overlap:.0%} of the scene; "
+                f"{counts.mask_share:.0%} of it is cloud or shadow"
+            )
+        yield references
+
+
+class Date(NamedTuple):
+    """Another date: all of it, and the bands of a scene on its grid."""
+
+    name: object
+    whole: Scene
+    laid: WarpedScene
+
+
+@contextmanager
+def laid_out(scene: Scene, sources: Sequence[SceneSource]) -> Iterator[list[Date]]:
+    """Give other dates of a scene, on its grid and with its bands; no pixel is read.
+
+    Raises:
+        As ``references_for``.
+    """
+    with ExitStack() as stack:
+        dates = []
         for source in sources:
             other = stack.enter_context(opened(source))
             name = getattr(other, "path", "another date") if other is source else source
@@ -56,14 +82,8 @@ def references_for(
                 )
             _check_bands(name, other, scene)
             laid = WarpedScene(other.select(scene.sensor.band_names), scene.geobox)
-            classes, counts = stack.enter_context(masked(other, MaskOptions(), on_progress))
-            cloudy = WarpedScene(classes, scene.geobox, "nearest")
-            references.append(Reference(laid, ClassMask(cloudy, laid)))
-            on_note(
-                f"reference {name} covers {laid.overlap:.0%} of the scene; "
-                f"{counts.mask_share:.0%} of it is cloud or shadow"
-            )
-        yield references
+            dates.append(Date(name, other, laid))
+        yield dates
 
 
 def _check_bands(name: object, other: Scene, scene: Scene) -> None:

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from geodecloud.errors import OptionError
+from geodecloud.geo.polygons import Areas
 from geodecloud.geo.scene import Scene
-from geodecloud.geo.sensors import Sensor
 from geodecloud.mask_grammar import Mask
 from geodecloud.masking import MaskOptions
 from geodecloud.models import DEFAULT_MODEL
+from geodecloud.reading import ReadingOptions
 from geodecloud.run.detectors import Detector
 from geodecloud.translator import Translator
 
 
 @dataclass(frozen=True)
-class DecloudOptions:
+class DecloudOptions(ReadingOptions):
     """How clouds are removed; the defaults suit a Sentinel-2 scene.
 
     Attributes:
@@ -30,12 +31,9 @@ class DecloudOptions:
         keep_bands: write the bands that the model does not know as well, unchanged.
         references: other dates of the place, on any grid: clouds are filled from what they saw.
         sar: radar of about the same date, on any grid, for models that look at it.
-        aoi: polygons (GeoJSON, GeoPackage): only what lies inside is written, on as much of the
-            scene's grid as that takes; outside of them is nodata.
-        bands, scale, offset, level: what the stored numbers are, where the file does not say;
-            reflectance is ``(dn + offset) * scale``.
-        sensor: all of that at once: a sensor, or the TOML file that describes it.
-        resolution_m: pixel size of the scene; None takes that of its finest band.
+        aoi: polygons (a GeoJSON or GeoPackage, or geometries): only what lies inside is written,
+            on as much of the scene's grid as that takes; outside of them is nodata.
+        bands, scale, offset, level, sensor, resolution_m: how it is read; see ``ReadingOptions``.
         halo, tile_size_px, batch_size, device: how it is computed; see ``Road``.
         provenance, uncertainty, mask_out, compare: further files to write.
         overwrite: replace files that exist.
@@ -53,13 +51,7 @@ class DecloudOptions:
     keep_bands: bool = False
     references: Sequence[str | Path | Sequence[str | Path] | Scene] = ()
     sar: str | Path | Sequence[str | Path] | Scene | None = None
-    aoi: Path | None = None
-    bands: Sequence[str] | None = None
-    scale: float | None = None
-    offset: float | None = None
-    level: str | None = None
-    sensor: Sensor | str | Path | None = None
-    resolution_m: float | None = None
+    aoi: Areas | None = None
     halo: Literal["exact", "fast"] = "exact"
     tile_size_px: int = 512
     batch_size: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol, Self
 
@@ -14,7 +15,7 @@ from geodecloud.geo.masks import Classes
 from geodecloud.geo.scene import Array, Mask, Scene
 from geodecloud.geo.sensors import Sensor
 from geodecloud.geo.tiling import Window
-from geodecloud.translator import Flags
+from geodecloud.translator import Flags, Floats
 
 BLOCK_ROWS = 512
 
@@ -23,11 +24,11 @@ Note = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """Whole rows of a scene.
+    """Rows of what is made of a scene, in pixels of that scene.
 
     Attributes:
         keep: what is made.
-        read: what is looked at for it.
+        read: what is looked at for it, whole rows.
         tiles: the rows of tiles that it is, where the work is done in tiles.
     """
 
@@ -37,25 +38,34 @@ class Strip:
 
 
 class Done(NamedTuple):
-    """What was made of a strip: stored numbers (C, H, W), and (H, W) uint8 about the pixels."""
+    """What was made of a strip: stored numbers (C, H, W), and (H, W) uint8 about the pixels.
+
+    ``spread`` are standard deviations (C, H, W) of the errors of what was generated, in the unit
+    of the scene, NaN where nothing is measured; None where none were asked.
+    """
 
     dn: Array
     about: Classes
+    spread: Floats | None = None
 
 
 class Work(Protocol):
     """What is done to a scene: one look at all of it, then strip by strip; can be pickled.
 
-    Contract: strips partition the scene, and ``do`` needs no pixel of the scene beyond
+    Contract: strips partition ``kept``, and ``do`` needs no pixel of the scene beyond
     ``strip.read``: together they are what the task gives for the whole, bit for bit.
 
     Attributes:
+        kept: the part of the scene that is made.
         bands: names of the bands that are made, in order.
+        has_spread: ``do`` tells how far off generated values may be.
         model: name of the model that draws them; None where none does.
         about: what is told of each pixel beside its numbers.
     """
 
+    kept: Window
     bands: tuple[str, ...]
+    has_spread: bool
     model: str | None
     about: Literal["provenance", "truth"]
 
@@ -95,6 +105,33 @@ class Outline:
     def select(self, names: Sequence[str]) -> Outline:
         """Return the outline with these bands alone, in the order asked."""
         return replace(self, sensor=self.sensor.select(names))
+
+
+class Held:
+    """Some rows of a scene in memory, read once: ``held.read(w) == scene.read(w)`` inside of them.
+
+    Args:
+        scene: what is read.
+        rows: of it.
+    """
+
+    def __init__(self, scene: Scene, rows: Window) -> None:
+        """Read the rows."""
+        self.geobox, self.sensor = scene.geobox, scene.sensor
+        self._rows, (self._dn, self._valid) = rows, scene.read(rows)
+
+    def read(self, window: Window) -> tuple[Array, Flags]:
+        """Return stored numbers and validity of a window, each (C, H, W)."""
+        rows, cols = window.relative_to(self._rows).slices
+        return self._dn[:, rows, cols], self._valid[:, rows, cols]
+
+    def select(self, names: Sequence[str]) -> Held:
+        """Return the scene with these bands alone, in the order asked."""
+        index = self.sensor.index(names)
+        chosen = copy(self)
+        chosen.sensor = self.sensor.select(names)
+        chosen._dn, chosen._valid = self._dn[index], self._valid[index]
+        return chosen
 
 
 class BitMask:
@@ -160,24 +197,20 @@ class StripSink:
         self.dn[:, rows, cols] = pixels
 
 
-def joined(rows: Sequence[tuple[Window, Window]], least_px: int) -> list[Strip]:
-    """Rows of tiles, what they keep and what they read, put together into strips."""
-    """Return rows of tiles, what they keep and what they read, put together into strips.
-
-    Each has at least ``least_px`` rows, save the last.
-    """
+def joined(rows: Sequence[Strip], least_px: int) -> list[Strip]:
+    """Return strips, one below the other, put together to at least so many rows but the last."""
     strips: list[Strip] = []
-    for number, (keep, read) in enumerate(rows):
+    for row in rows:
         if strips and strips[-1].keep.height < least_px:
             last = strips.pop()
-            keep, read = both(last.keep, keep), both(last.read, read)
-            strips.append(Strip(keep, read, range(last.tiles.start, number + 1)))
-        else:
-            strips.append(Strip(keep, read, range(number, number + 1)))
+            tiles = range(last.tiles.start, row.tiles.stop)
+            row = Strip(both(last.keep, row.keep), both(last.read, row.read), tiles)
+        strips.append(row)
     return strips
 
 
 def both(one: Window, other: Window) -> Window:
-    """Return all rows from the first to the last of two windows."""
-    top, bottom = min(one.row, other.row), max(one.row_stop, other.row_stop)
-    return Window(top, 0, bottom - top, max(one.col_stop, other.col_stop))
+    """Return the smallest window that holds two."""
+    row, col = min(one.row, other.row), min(one.col, other.col)
+    row_stop, col_stop = max(one.row_stop, other.row_stop), max(one.col_stop, other.col_stop)
+    return Window(row, col, row_stop - row, col_stop - col)

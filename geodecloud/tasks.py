@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from geodecloud.geo.masks import ClassMask, pixel_size_m
 from geodecloud.geo.part import Part
 from geodecloud.geo.plausible import check_radiometry
 from geodecloud.geo.publish import refuse_existing
-from geodecloud.geo.raster import Profile, RasterSink, open_scene, profile_of
+from geodecloud.geo.raster import Profile, RasterSink, SceneSource, open_scene, profile_of
 from geodecloud.geo.references import Reference, ReferenceFill
 from geodecloud.geo.scene import Scene, Sink, shape_of
 from geodecloud.geo.tiling import Window
@@ -36,11 +36,9 @@ STRIP_PX = 512
 
 PROVENANCE_PROFILE = class_profile("provenance", PROVENANCE, PROVENANCE_COLOURS, nodata=0)
 
-Source = str | Path | Sequence[str | Path] | Scene
-
 
 def decloud(
-    source: Source,
+    source: SceneSource,
     out: str | Path | Sink,
     options: DecloudOptions | None = None,
     *,
@@ -83,9 +81,9 @@ def decloud(
         notes.append(text)
         on_note(text)
 
-    with _opened(source, options) as whole:
+    with options.opened(source) as whole:
         translator = load_translator(
-            _model_of(options),
+            model_of(options),
             whole,
             options.device,
             with_uncertainty=options.uncertainty is not None,
@@ -114,8 +112,7 @@ def decloud(
             if sinks.mask is not None:
                 _copy(part.cut(classes), sinks.mask)
             aids = aids_for(seen, ClassMask(classes, seen), guides, references, on_progress)
-            if isinstance(aids.fill, ReferenceFill):
-                aids = _told(aids, aids.fill, translator, len(references), note)
+            aids = with_observed(aids, translator, len(references), note)
             journey = translate_scene(
                 target,
                 part.sink(sinks.out),
@@ -135,7 +132,8 @@ def decloud(
     return result
 
 
-def _model_of(options: DecloudOptions) -> str | Path | Translator:
+def model_of(options: DecloudOptions) -> str | Path | Translator:
+    """Return which model is asked for: where other dates are given, "auto" is the fill."""
     # a model would draw over what another date saw, and was not trained on such fills
     return "fill" if options.references and options.model == DEFAULT_MODEL else options.model
 
@@ -145,23 +143,6 @@ class _Sinks(NamedTuple):
     provenance: Sink | None
     uncertainty: Sink | None
     mask: Sink | None
-
-
-@contextmanager
-def _opened(source: Source, options: DecloudOptions) -> Iterator[Scene]:
-    if not isinstance(source, str | Path | Sequence):
-        yield source
-        return
-    with open_scene(
-        source,
-        bands=options.bands,
-        scale=options.scale,
-        offset=options.offset,
-        level=options.level,
-        sensor=options.sensor,
-        resolution_m=options.resolution_m,
-    ) as scene:
-        yield scene
 
 
 def _open_sinks(
@@ -262,17 +243,16 @@ def aids_for(
     return Aids(mask, fill, guides)
 
 
-def _told(
-    aids: Aids,
-    fill: ReferenceFill,
-    translator: Translator,
-    n_references: int,
-    note: Callable[[str], None],
+def with_observed(
+    aids: Aids, translator: Translator, n_references: int, note: Callable[[str], None]
 ) -> Aids:
-    """The aids with what was observed, where the model leaves it as it is."""
-    if fill.n_used < n_references:
+    """Return the aids with what other dates observed, where the model leaves it as it is."""
+    fill = aids.fill
+    if not isinstance(fill, ReferenceFill):
+        return aids
+    if n_unused := n_references - len(fill.used):
         note(
-            f"{n_references - fill.n_used} of {n_references} references see none of the scene's "
+            f"{n_unused} of {n_references} references see none of the scene's "
             "clear pixels: nothing to match their light by"
         )
     return replace(aids, observed=fill.observed) if translator.name == "fill" else aids

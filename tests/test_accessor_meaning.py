@@ -151,7 +151,7 @@ def test_values_that_cannot_be_reflectance_are_refused_until_the_scale_is_said()
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"references": ["may.tif"]}, "about files"),
+        ({"compare": "page.html"}, "about files"),
         ({"modle": "fill"}, "spelling"),
         ({"tile_size_px": 1}, "tile_size_px"),
         ({"model": "no-such-model"}, "no-such-model"),

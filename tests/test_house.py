@@ -52,7 +52,7 @@ ROOMS = {
     "translating": f"{HALL} guides models reading tasks",
     "batch": f"{HALL} run picture masking models options tasks",
     "strips": f"{HALL}",
-    "in_strips": f"{HALL} strips clouding masking models options tasks translating",
+    "in_strips": f"{HALL} strips guides dates clouding masking models options tasks translating",
     "accessor": f"{HALL} strips in_strips clouding mask_grammar masking models options translating",
     "datasets": f"{HALL} learn packing accessor",
     "benchmark": f"{HALL} run learn metrics picture masking split_table",

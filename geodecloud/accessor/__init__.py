@@ -9,10 +9,10 @@ See docs/xarray.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from xarray import (
@@ -22,14 +22,17 @@ from xarray import (
     register_dataset_accessor,
 )
 
+from geodecloud.accessor.beside import Beside, Helpers, Source
 from geodecloud.accessor.cutting import Chips
 from geodecloud.accessor.doing import Made, classes_of, do
 from geodecloud.accessor.labelled import Labelled
+from geodecloud.accessor.scene import LabelledScene
 from geodecloud.clouding import CloudsOptions
 from geodecloud.errors import OptionError
 from geodecloud.geo.canvas import GENERATED_TAG
 from geodecloud.geo.masks import CLASSES
 from geodecloud.geo.masks import NODATA as NO_CLASS
+from geodecloud.geo.polygons import Areas
 from geodecloud.geo.profile import Profile, profile_of
 from geodecloud.geo.radiometry import Overrides
 from geodecloud.geo.scene import Scene
@@ -56,6 +59,10 @@ COMPUTING = ("tile_size_px", "batch_size", "device")
 """Options of how a model is run."""
 MEANING = ("bands", "scale", "offset", "level", "sensor")
 """What the caller says of the numbers."""
+CLEARING = (*SHAPING, *COMPUTING, "feather_m", "max_cloud", "keep_bands")
+"""Options of how clouds are removed."""
+OTHER_DATES = {"reference_days": "days", "max_references": "most"}
+"""Options of which other dates of an array help, and what they are called there."""
 SKY = ("seed", "coverage", "type", "sun_azimuth_deg", "sun_elevation_deg")
 """Options of a new sky."""
 
@@ -82,7 +89,11 @@ class GeodecloudAccessor:
         model: str | Path | Translator = DEFAULT_MODEL,
         mask: Mask | DataArray = "auto",
         *,
+        references: Literal["others"] | Source | Sequence[Source] = (),
+        sar: Source | None = None,
+        aoi: str | Areas | None = None,
         provenance: bool = False,
+        uncertainty: bool = False,
         **options: Any,
     ) -> Labels:
         """Return it without its clouds: the model's bands, everything else as it is.
@@ -95,28 +106,46 @@ class GeodecloudAccessor:
             model: "auto", "fill", the name or path of a model, or a translator.
             mask: as ``decloud --mask`` takes it, or an array of bool or of class codes, such as
                 that of ``cloud_mask``.
+            references: other dates, whose pixels stand under the clouds: "others" of this array,
+                labelled arrays, paths or scenes, on any grid. Of an array with several dates all
+                but this one's own.
+            sar: radar in VV and VH, decibels or power, for models that look at it: a labelled
+                array, a path or a scene, on any grid. Of several dates the nearest.
+            aoi: areas, of a file, GeoJSON or geometries: only what lies inside is kept, on as
+                much of the grid as that takes. Geometries that name no coordinate system lie in
+                that of the array.
             provenance: tell of each pixel where it comes from, in a coordinate of that name.
+            uncertainty: tell of each value how far it may be off, one standard deviation, in a
+                coordinate of that name; of a dataset, one for each band. 0 is as it was.
             options: ``detector``, ``dilate_m``, ``specks_m2``, ``holes_m2``, ``shadows``,
                 ``feather_m``, ``max_cloud``, ``keep_bands``, ``tile_size_px``, ``batch_size``
-                and ``device`` of ``geodecloud.DecloudOptions``; and what the numbers are.
+                and ``device`` of ``geodecloud.DecloudOptions``; ``reference_days`` (60) and
+                ``max_references`` (3) of "others"; and what the numbers are.
 
         Raises:
-            InputError: the array, or the mask, cannot be used.
+            InputError: the array, or what stands beside it, cannot be used.
             OptionError: an option makes no sense.
-            ModelError: the model is unknown, damaged or made for something else.
+            ModelError: the model is unknown, damaged, made for something else, or does not know
+                its uncertainty.
         """
         labelled = self._taken_apart(options)
-        asked = _chosen(
-            DecloudOptions, options, (*SHAPING, *COMPUTING, "feather_m", "max_cloud", "keep_bands")
-        )
+        asked = _chosen(DecloudOptions, options, (*CLEARING, *OTHER_DATES))
+        limits = {name: asked.pop(key) for key, name in OTHER_DATES.items() if key in asked}
+        beside = Beside(labelled, Helpers(references, sar, **limits))
+        if model == DEFAULT_MODEL and beside.has_references:
+            model = "fill"  # for all dates, those that nothing helps with among them
         drawn = mask if isinstance(mask, DataArray) else None
         if drawn is None:
             asked["mask"] = mask
+        asked["aoi"] = Path(aoi) if isinstance(aoi, str) else aoi
+        found = [beside.of(at) for at in labelled.places]
 
         def work(scene: Scene, number: int) -> Work:
-            return Declouding(scene, DecloudOptions(model=model, **asked))
+            chosen = DecloudOptions(model=model, **found[number]._asdict(), **asked)
+            return Declouding(scene, chosen, with_uncertainty=uncertainty)
 
-        return self._kept(labelled, work, drawn, "provenance" if provenance else None)
+        about = "provenance" if provenance else None
+        return self._kept(labelled, work, drawn, about, lambda number: found[number].scenes)
 
     def translate(
         self,
@@ -137,19 +166,23 @@ class GeodecloudAccessor:
             direction: of models with two, such as "BtoA"; None takes the first.
             mask: see ``decloud``; for models that remove clouds.
             provenance: tell of each pixel where it comes from, in a coordinate of that name.
-            options: ``tile_size_px``, ``batch_size`` and ``device`` of
-                ``geodecloud.TranslateOptions``; and what the numbers are.
+            options: ``aoi``, ``tile_size_px``, ``batch_size`` and ``device`` of
+                ``geodecloud.TranslateOptions``; and what the numbers are. For models that remove
+                clouds, those of ``decloud``.
 
         Raises:
             As ``decloud``.
         """
         said = dict(options)
         labelled = self._taken_apart(options)
-        asked = _chosen(TranslateOptions, options, COMPUTING)
         first = labelled.scene(labelled.places[0])
-        translator = load_translator(model, first, asked.get("device", "auto"), direction=direction)
+        device = options.get("device", "auto")
+        translator = load_translator(model, first, device, direction=direction)
         if translator.task == "cloud-removal":
             return self.decloud(model, mask, provenance=provenance, **said)
+        asked = _chosen(TranslateOptions, options, (*COMPUTING, "aoi"))
+        if isinstance(asked.get("aoi"), str):
+            asked["aoi"] = Path(asked["aoi"])
         works: list[Work] = []
 
         def work(scene: Scene, number: int) -> Work:
@@ -160,9 +193,10 @@ class GeodecloudAccessor:
 
         made = do(labelled, work, is_kept=False)
         target = works[0].target(first)
+        labelled = labelled.cut(works[0].kept)
         profile = profile_of(target)
         attrs = {**_attrs(profile), GENERATED_TAG: translator.name}
-        data = labelled.stacked([arrays[0] for arrays, _ in made])
+        data = labelled.stacked([each.arrays[0] for each in made])
         drawn = labelled.drawn(target.sensor, data, attrs)
         if provenance:
             drawn = drawn.assign_coords(provenance=_about(labelled, "provenance", made))
@@ -246,7 +280,12 @@ class GeodecloudAccessor:
         return Labelled(self._labelled, Overrides(**said))
 
     def _kept(
-        self, labelled: Labelled, work: Any, mask: DataArray | None, about: str | None
+        self,
+        labelled: Labelled,
+        work: Any,
+        mask: DataArray | None,
+        about: str | None,
+        beside: Callable[[int], Sequence[LabelledScene]] = lambda number: (),
     ) -> Labels:
         """What a work makes of the bands that are there."""
         works: list[Work] = []
@@ -255,12 +294,16 @@ class GeodecloudAccessor:
             works.append(work(scene, number))
             return works[-1]
 
-        made = do(labelled, noted, mask=mask)
+        made = do(labelled, noted, mask=mask, beside=beside)
         first = works[0]
         attrs = {} if first.model is None else {GENERATED_TAG: first.model}
-        result = labelled.together(first.bands, [arrays for arrays, _ in made], attrs)
+        labelled = labelled.cut(first.kept)
+        result = labelled.together(first.bands, [each.arrays for each in made], attrs)
         if about is not None:
             result = result.assign_coords({about: _about(labelled, about, made)})
+        if first.has_spread:
+            spreads = labelled.uncertainties(first.bands, [each.spreads for each in made])
+            result = result.assign_coords(spreads)
         return result
 
     def _like(self, drawn: DataArray, profile: Profile, labelled: Labelled) -> Labels:

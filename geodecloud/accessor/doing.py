@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from xarray import DataArray
 
 from geodecloud.accessor.grid import OFF_PX
-from geodecloud.accessor.labelled import Labelled, LabelledScene
+from geodecloud.accessor.labelled import Labelled
+from geodecloud.accessor.scene import LabelledScene
 from geodecloud.errors import GridError
 from geodecloud.geo.scene import Array, Scene, shape_of
 from geodecloud.in_strips import find_classes
@@ -19,33 +20,49 @@ from geodecloud.strips import Strip, Work
 
 
 class Made(NamedTuple):
-    """What was made at one place: an array (C, H, W) of each raster, and (H, W) about them."""
+    """What was made at one place: an array (C, H, W) of each raster, and (H, W) about them.
+
+    ``spreads`` are standard deviations, an array (C, H, W) of each raster, where they are told.
+    """
 
     arrays: list[Any]
     about: Any
+    spreads: list[Any]
 
 
 class _Doing:
-    """A work on one scene: what each task of a graph is, and what is called at once without."""
+    """A work on one scene: what each task of a graph is, and what is called at once without.
 
-    def __init__(self, work: Work, scene: LabelledScene, *, is_kept: bool, least_px: int) -> None:
-        self.work, self.scene = work, scene
+    ``beside`` are other scenes that the work looks at; what their arrays keep goes after each.
+    """
+
+    def __init__(
+        self, work: Work, scene: LabelledScene, beside: Sequence[LabelledScene], *, is_kept: bool
+    ) -> None:
+        self.work, self.scene, self.beside = work, scene, beside
         self.is_kept = is_kept  # the result is the rasters' own bands
-        self.strips = work.strips(least_px)
+        self.strips: list[Strip] = []
 
     def prepare(self, mask: Array | None) -> Any:
         try:
             return self.work.prepare(self.scene, _warn, mask)
         finally:
-            self.scene.forget()
+            for scene in (self.scene, *self.beside):
+                scene.forget()
 
     def make(self, number: int, prepared: Any) -> tuple[Array, ...]:
         strip = self.strips[number]
         scene = self.scene.held(strip.read)
-        done = self.work.do(scene, strip, prepared)
+        try:
+            done = self.work.do(scene, strip, prepared)
+        finally:
+            for other in self.beside:
+                other.forget()
         if not self.is_kept:
             return done.dn, done.about
-        return *scene.select(self.work.bands).restored(done.dn, strip.keep), done.about
+        bands = scene.select(self.work.bands)
+        spreads = () if done.spread is None else bands.parted(done.spread)
+        return *bands.restored(done.dn, strip.keep), done.about, *spreads
 
     def shapes(self, strip: Strip) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
         """Shape and dtype of what ``make`` gives."""
@@ -57,7 +74,9 @@ class _Doing:
             return [((len(bands), *size), dtype), about]
         owners = [owner for owner, _ in self.scene.select(self.work.bands).channels]
         sources = enumerate(pixels for pixels, _ in self.scene.pixels)
-        return [((owners.count(i), *size), source.dtype) for i, source in sources] + [about]
+        kept = [((owners.count(i), *size), source.dtype) for i, source in sources]
+        spreads = [(shape, np.dtype(np.float32)) for shape, _ in kept]
+        return [*kept, about, *(spreads if self.work.has_spread else [])]
 
 
 def do(
@@ -66,6 +85,7 @@ def do(
     *,
     is_kept: bool = True,
     mask: DataArray | None = None,
+    beside: Callable[[int], Sequence[LabelledScene]] = lambda number: (),
 ) -> list[Made]:
     """Return what a work makes of each scene.
 
@@ -74,15 +94,17 @@ def do(
         work_of: gives the work for a scene and its number.
         is_kept: the result holds the bands that are there; else those of the work's target.
         mask: of all scenes, or of each.
+        beside: gives the other scenes that the work with a number looks at.
     """
     made = []
     is_lazy = labelled.is_lazy or (mask is not None and mask.chunks is not None)
     for number, at in enumerate(labelled.places):
         scene = labelled.scene(at)
-        least_px = labelled.rows_px
-        doing = _Doing(work_of(scene, number), scene, is_kept=is_kept, least_px=least_px)
+        work = work_of(scene, number)
+        doing = _Doing(work, scene, beside(number), is_kept=is_kept)
+        doing.strips = work.strips(labelled.rows_px)
         drawn = None if mask is None else _mask_at(mask, labelled, at)
-        if is_lazy:
+        if is_lazy or any(other.is_lazy for other in doing.beside):
             from geodecloud.accessor import lazily
 
             shapes = [doing.shapes(strip) for strip in doing.strips]
@@ -91,7 +113,8 @@ def do(
             prepared = doing.prepare(drawn)
             parts = [doing.make(i, prepared) for i in range(len(doing.strips))]
             arrays = [np.concatenate(rows, axis=-2) for rows in zip(*parts, strict=True)]
-        made.append(Made(arrays[:-1], arrays[-1]))
+        n_rasters = len(labelled.rasters) if is_kept else 1
+        made.append(Made(arrays[:n_rasters], arrays[n_rasters], arrays[n_rasters + 1 :]))
     return made
 
 

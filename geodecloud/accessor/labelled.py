@@ -2,75 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
-from odc.geo.geobox import GeoBox
-from xarray import DataArray, Dataset
+from xarray import DataArray, Dataset, Variable
 
 from geodecloud.accessor.grid import Dims, geobox_of, is_raster
-from geodecloud.accessor.meaning import SCALED, Meaning, Packing
+from geodecloud.accessor.meaning import SCALED, Meaning
+from geodecloud.accessor.scene import InMemory, LabelledScene, Pixels
 from geodecloud.errors import GridError, InputError
+from geodecloud.geo.chips import part_of
 from geodecloud.geo.profile import Profile
 from geodecloud.geo.radiometry import Overrides, sensor_of
-from geodecloud.geo.scene import Array, shape_of
+from geodecloud.geo.scene import shape_of
 from geodecloud.geo.sensors import Sensor
 from geodecloud.geo.tiling import Window
-from geodecloud.translator import Flags
+from geodecloud.paste import SPREAD_NODATA
 
 STORAGE = ("chunks", "preferred_chunks", "chunksizes", "shards", "source", "original_shape")
 """What an encoding says of the file that an array came from, rather than of its numbers."""
 
 BY_BAND = ("long_name", "scales", "offsets", "nodatavals", "units", "scale_factor", "add_offset")
 """Attributes with an entry for each band."""
-
-
-class Pixels(Protocol):
-    """The pixels of one raster: (C, H, W) in the array's own dtype."""
-
-    dtype: np.dtype[Any]
-
-    def read(self, channels: Sequence[int], window: Window) -> Array:
-        """Return these bands of a window."""
-        ...
-
-    def held(self, window: Window) -> Pixels:
-        """Return the rows of a window, in memory."""
-        ...
-
-    def forget(self) -> None:
-        """Let go of what was read and kept for the next window."""
-        ...
-
-
-class InMemory:
-    """Pixels in memory: all rows of a raster, or some.
-
-    Args:
-        array: (C, H, W).
-        first_row: the row of the raster that it begins at.
-    """
-
-    def __init__(self, array: Array, first_row: int = 0) -> None:
-        """Hold the array."""
-        self._array, self._first_row, self.dtype = array, first_row, array.dtype
-
-    def read(self, channels: Sequence[int], window: Window) -> Array:
-        """Return these bands of a window, (C, H, W)."""
-        rows, cols = window.slices
-        rows = slice(rows.start - self._first_row, rows.stop - self._first_row)
-        return self._array[list(channels), rows, cols]
-
-    def held(self, window: Window) -> InMemory:
-        """Return itself: it is in memory."""
-        return self
-
-    def forget(self) -> None:
-        """Keep what is held: it is the caller's."""
 
 
 class Raster(NamedTuple):
@@ -87,82 +45,6 @@ class Raster(NamedTuple):
         if dims.band is None:
             return here.transpose(dims.y, dims.x).data[None]
         return here.transpose(dims.band, dims.y, dims.x).data
-
-
-class LabelledScene:
-    """A scene whose pixels are those of rasters, band upon band, in their common stored dtype.
-
-    Args:
-        geobox: where the pixels lie.
-        sensor: the bands.
-        profile: how they would be stored in a file.
-        pixels: those of the rasters, and how each is packed.
-        channels: of each band, its raster and its channel there.
-    """
-
-    def __init__(
-        self,
-        geobox: GeoBox,
-        sensor: Sensor,
-        profile: Profile,
-        pixels: Sequence[tuple[Pixels, Packing | None]],
-        channels: Sequence[tuple[int, int]],
-    ) -> None:
-        """Hold the pixels; none is read."""
-        self.geobox, self.sensor, self.profile = geobox, sensor, profile
-        self.pixels, self.channels = pixels, channels
-
-    def read(self, window: Window) -> tuple[Array, Flags]:
-        """Return stored numbers and validity of a window, each (C, H, W)."""
-        dn = np.empty((len(self.channels), *window.shape), self.profile.dtype)
-        is_number = np.ones(dn.shape, bool)
-        for raster, (pixels, packing) in enumerate(self.pixels):
-            mine = [i for i, (owner, _) in enumerate(self.channels) if owner == raster]
-            if not mine:
-                continue
-            values = pixels.read([self.channels[i][1] for i in mine], window)
-            if packing is not None:
-                is_number[mine] = np.isfinite(values)
-            dn[mine] = values if packing is None else packing.stored(values)
-        return dn, self.sensor.is_valid(dn) & is_number
-
-    def select(self, names: Sequence[str]) -> LabelledScene:
-        """Return the scene with these bands alone, in the order asked."""
-        index = self.sensor.index(names)
-        return LabelledScene(
-            self.geobox,
-            self.sensor.select(names),
-            self.profile.select(index),
-            self.pixels,
-            [self.channels[i] for i in index],
-        )
-
-    def held(self, window: Window) -> LabelledScene:
-        """Return the scene with the rows of a window in memory, and no others to read."""
-        pixels = [(source.held(window), packing) for source, packing in self.pixels]
-        return LabelledScene(self.geobox, self.sensor, self.profile, pixels, self.channels)
-
-    def forget(self) -> None:
-        """Let go of what was read."""
-        for pixels, _ in self.pixels:
-            pixels.forget()
-
-    def restored(self, dn: Array, window: Window) -> list[Array]:
-        """Return stored numbers (C, H, W) of a window as the rasters have them, one array each.
-
-        What is unchanged is the raster's own value, bit for bit.
-        """
-        before, _ = self.read(window)
-        arrays = []
-        for raster, (pixels, packing) in enumerate(self.pixels):
-            mine = [i for i, (owner, _) in enumerate(self.channels) if owner == raster]
-            values = dn[mine].astype(pixels.dtype)
-            if packing is not None:
-                own = pixels.read([self.channels[i][1] for i in mine], window)
-                values = packing.values(dn[mine], pixels.dtype)
-                values = np.where(dn[mine] == before[mine], own, values)
-            arrays.append(values)
-        return arrays
 
 
 class Labelled:
@@ -208,7 +90,7 @@ class Labelled:
             descriptions=tuple(text or None for text in said),
             scales=tuple(value for meaning in meanings for value in meaning.scales),
             offsets=tuple(value for meaning in meanings for value in meaning.offsets),
-            units=(None,) * len(said),
+            units=tuple(text for raster in self.rasters for text in _units(raster)),
             colorinterp=("undefined",) * len(said),
             tags={
                 str(key): str(value)
@@ -270,6 +152,17 @@ class Labelled:
             together = da.stack(arrays)
         return together.reshape(*others, *arrays[0].shape)
 
+    def cut(self, window: Window) -> Labelled:
+        """Return a window of it."""
+        if window == Window.whole(shape_of(self.geobox)):
+            return self
+        part = copy(self)
+        part.geobox = part_of(self.geobox, window)
+        here = dict(zip((self.dims.y, self.dims.x), window.slices, strict=True))
+        part.labelled = self.labelled.isel(here)
+        part.rasters = [r._replace(array=r.array.isel(here)) for r in self.rasters]
+        return part
+
     def together(
         self, bands: Sequence[str], made: Sequence[Sequence[Any]], attrs: Mapping[str, Any]
     ) -> DataArray | Dataset:
@@ -280,20 +173,44 @@ class Labelled:
             made: of each place, the pixels (C, H, W) of each raster.
             attrs: are added.
         """
+        results: dict[Hashable, DataArray] = {}
+        for raster, kept, data in self._renewing(bands, made):
+            results[raster.array.name] = _renewed(raster, kept, data, attrs)
+        if isinstance(self.labelled, DataArray):
+            return next(iter(results.values()))
+        gone = [r.array.name for r in self.rasters if r.array.name not in results]
+        return self.labelled.drop_vars(gone).assign(results)
+
+    def uncertainties(
+        self, bands: Sequence[str], made: Sequence[Sequence[Any]]
+    ) -> dict[Hashable, Variable]:
+        """Return standard deviations as coordinates beside the bands: one for each raster.
+
+        Args:
+            bands: which ones, in the order of the scene.
+            made: of each place, the deviations (C, H, W) of each raster.
+        """
+        attrs = {"long_name": "standard deviation of the error", "units": self.sensor.unit}
+        packing = {"dtype": "uint16", "scale_factor": 1e-4, "_FillValue": SPREAD_NODATA}
+        return {
+            f"{raster.array.name}_uncertainty" if self.is_dataset else "uncertainty": Variable(
+                raster.array.dims, _in_order(raster, data), attrs, packing
+            )
+            for raster, _, data in self._renewing(bands, made)
+        }
+
+    def _renewing(
+        self, bands: Sequence[str], made: Sequence[Sequence[Any]]
+    ) -> Iterator[tuple[Raster, list[int], Any]]:
+        """Rasters of which bands are made, their channels, and new pixels (others, C, H, W)."""
         wanted = set(self.sensor.index(bands))
         first = 0
-        results: dict[Hashable, DataArray] = {}
         for number, raster in enumerate(self.rasters):
             n_bands = len(raster.meaning.names)
             kept = [i for i in range(n_bands) if first + i in wanted]
             first += n_bands
             if kept:
-                data = self.stacked([arrays[number] for arrays in made])
-                results[raster.array.name] = _renewed(raster, kept, data, attrs)
-        if isinstance(self.labelled, DataArray):
-            return next(iter(results.values()))
-        gone = [r.array.name for r in self.rasters if r.array.name not in results]
-        return self.labelled.drop_vars(gone).assign(results)
+                yield raster, kept, self.stacked([arrays[number] for arrays in made])
 
     def layer(self, name: str, data: Any, attrs: Mapping[str, Any]) -> DataArray:
         """Return one value a pixel (others, H, W) with the coordinates of its rows and columns."""
@@ -347,13 +264,9 @@ def _renewed(raster: Raster, kept: Sequence[int], data: Any, attrs: Mapping[str,
     """The raster's bands with other pixels (others, C, H, W)."""
     dims, array = raster.dims, raster.array
     n_bands = len(raster.meaning.names)
-    if dims.band is None:
-        order = [*dims.others, dims.y, dims.x]
-        data = data[..., 0, :, :]
-    else:
-        order = [*dims.others, dims.band, dims.y, dims.x]
+    if dims.band is not None:
         array = array.isel({dims.band: list(kept)})
-    renewed = array.copy(data=data.transpose([order.index(dim) for dim in array.dims]))
+    renewed = array.copy(data=_in_order(raster, data))
     renewed.attrs.update(attrs)
     for name in BY_BAND:
         entries = renewed.attrs.get(name)
@@ -361,3 +274,20 @@ def _renewed(raster: Raster, kept: Sequence[int], data: Any, attrs: Mapping[str,
             renewed.attrs[name] = type(entries)(entries[i] for i in kept)
     renewed.encoding = {key: value for key, value in array.encoding.items() if key not in STORAGE}
     return renewed
+
+
+def _in_order(raster: Raster, data: Any) -> Any:
+    """Pixels (others, C, H, W) with the dimensions of a raster, in its order."""
+    dims = raster.dims
+    order = [*dims.others, dims.band, dims.y, dims.x]
+    if dims.band is None:
+        order.remove(None)
+        data = data[..., 0, :, :]
+    return data.transpose([order.index(dim) for dim in raster.array.dims])
+
+
+def _units(raster: Raster) -> Sequence[str | None]:
+    """What each band is counted in, where the array says it."""
+    said = np.atleast_1d(np.asarray(raster.array.attrs.get("units", ""), object)).tolist()
+    n_bands = len(raster.meaning.names)
+    return [str(text) or None for text in (said if len(said) == n_bands else said[:1] * n_bands)]

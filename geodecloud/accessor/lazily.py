@@ -11,7 +11,7 @@ import dask.array
 import numpy as np
 from dask.delayed import delayed
 
-from geodecloud.accessor.labelled import InMemory
+from geodecloud.accessor.scene import InMemory
 from geodecloud.geo.scene import Array
 from geodecloud.geo.tiling import Window
 
@@ -36,35 +36,37 @@ class Chunks:
     A graph cannot say "and then read all of it again": what it holds twice it keeps. So the
     array stays outside of the result's graph, and each task computes what it needs of it.
     Reads that walk down a scene compute each chunk once: whole rows of chunks are kept, as many
-    as the last read met.
+    as the last read met, for each thread that reads.
 
     Args:
         array: (C, H, W) dask array.
     """
 
+    is_lazy = True
+
     def __init__(self, array: Any) -> None:
         """Take the array; nothing is computed."""
         self._array, self.dtype = array, array.dtype
         self._edges = np.concatenate([[0], np.cumsum(array.chunks[1])])
-        self._lock = threading.Lock()
-        self.forget()
+        self._none = _Rows([], 0, np.empty((0, 0, array.shape[2]), array.dtype))
+        self._mine = threading.local()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel without what is kept."""
         return Chunks, (self._array,)
 
     def forget(self) -> None:
-        """Let go of what is kept."""
-        self._kept = _Rows([], 0, np.empty((0, 0, self._array.shape[2]), self.dtype))
+        """Let go of what this thread kept."""
+        self._mine.kept = self._none
 
     def held(self, window: Window) -> InMemory:
-        """Return the rows of a window, in memory."""
-        return InMemory(_computed(self._array[:, window.row : window.row_stop]), window.row)
+        """Return the pixels of a window, in memory."""
+        rows, cols = window.slices
+        return InMemory(_computed(self._array[:, rows, cols]), window)
 
     def read(self, channels: Sequence[int], window: Window) -> Array:
         """Return these bands of a window, (C, H, W)."""
-        with self._lock:
-            kept = self._kept = self._reaching(channels, window)
+        kept = self._mine.kept = self._reaching(channels, window)
         index = [kept.channels.index(channel) for channel in channels]
         rows, cols = Window(window.row - kept.top, window.col, *window.shape).slices
         return kept.array[index, rows, cols]
@@ -75,7 +77,7 @@ class Chunks:
         is_edge = self._edges[before] == window.row
         top = int(self._edges[before if is_edge else before - 1])
         stop = int(self._edges[after])
-        kept = self._kept
+        kept: _Rows = getattr(self._mine, "kept", self._none)
         wanted = sorted({*kept.channels, *channels})
         if wanted != kept.channels:
             return _Rows(wanted, top, _computed(self._array[wanted, top:stop]))

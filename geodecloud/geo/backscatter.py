@@ -92,6 +92,20 @@ def is_backscatter(sensor: Sensor) -> bool:
 def in_decibels(scene: Scene, stem: str) -> Scene:
     """Return a Sentinel-1 scene in decibels: itself where it stores them.
 
+    Raises:
+        As ``quantity_of``.
+    """
+    return out_of(scene, quantity_of(scene, stem))
+
+
+def out_of(scene: Scene, quantity: Quantity) -> Scene:
+    """Return a Sentinel-1 scene in decibels, where it is known what it stores."""
+    return scene if quantity == "dB" else DecibelScene(scene, quantity)
+
+
+def quantity_of(scene: Scene, stem: str) -> Quantity:
+    """Return what a Sentinel-1 scene stores, after a look at some of its pixels.
+
     What it stores is said by the caller's sensor, the unit of the bands, their descriptions, the
     file's name, in this order; else the pixels tell: decibels of land and water are negative in
     the middle, and power never is.
@@ -117,7 +131,7 @@ def in_decibels(scene: Scene, stem: str) -> Scene:
             "backscatter is gamma0 or sigma0: in dB about -10, as power about 0.1",
             "calibrate the image first, or say what the numbers mean with --scale and --offset",
         )
-    return scene if quantity == "dB" else DecibelScene(scene, quantity)
+    return quantity
 
 
 def _decibel_band(band: Band) -> Band:

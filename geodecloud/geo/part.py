@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from geodecloud.geo.choosing import ClippedScene
 from geodecloud.geo.guard import existing
-from geodecloud.geo.polygons import Polygons
+from geodecloud.geo.polygons import Areas, Polygons
 from geodecloud.geo.profile import Profile, profile_of
 from geodecloud.geo.scene import Scene, Sink, shape_of
 from geodecloud.geo.tiling import Window
@@ -83,25 +83,44 @@ class Part:
     areas: Polygons | None = None
 
     @classmethod
-    def of(cls, scene: Scene, path: Path | None, reach_px: int = 0) -> Self:
-        """Return what lies inside of the polygons of a file; without one, all.
+    def of(cls, scene: Scene, source: Areas | None, reach_px: int = 0) -> Self:
+        """Return what lies inside of polygons; without any, all.
 
         Args:
             scene: the whole.
-            path: GeoJSON or GeoPackage, in any coordinate system.
+            source: see ``Polygons.open``.
             reach_px: how far a model looks; what it sees at the rim of the part is the scene.
 
         Raises:
-            InputError: the file is damaged, or holds no areas.
+            InputError: a file is damaged, or there are no areas.
             GridError: the areas do not lie on the scene, or hold none of its pixels.
         """
         whole = Window.whole(shape_of(scene.geobox))
-        if path is None:
+        if source is None:
             return cls(scene, whole)
-        areas = Polygons.open(existing(path), scene, classed=False)
+        if isinstance(source, Path):
+            source = existing(source)
+        areas = Polygons.open(source, scene, classed=False)
         kept = areas.extent(whole)
         seen = kept.padded(reach_px + SURROUNDINGS_PX) & whole
         return cls(WindowScene(scene, seen), kept.relative_to(seen), areas.relative_to(seen))
+
+    def over(self, whole: Scene) -> Self:
+        """The same part of another reader of the whole."""
+        is_all = self.areas is None
+        return replace(self, scene=whole if is_all else WindowScene(whole, self.window))
+
+    @property
+    def window(self) -> Window:
+        """What is worked on, counted from the corner of the whole."""
+        return self.outer(Window.whole(shape_of(self.scene.geobox)))
+
+    def outer(self, window: Window) -> Window:
+        """Pixels of what is worked on, counted from the corner of the whole."""
+        scene = self.scene
+        if self.areas is None or not isinstance(scene, WindowScene):
+            return window
+        return scene.outer(window)
 
     @property
     def geobox(self) -> GeoBox:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import shapely
@@ -33,6 +33,18 @@ LONGITUDE_LATITUDE = "OGC:CRS84"
 """The coordinate system of a GeoJSON file that names none (RFC 7946, section 4)."""
 
 Box = tuple[float, float, float, float]
+
+
+class HasGeoInterface(Protocol):
+    """A geometry, or several: of shapely, geopandas, odc-geo; ``crs`` is asked where it is."""
+
+    @property
+    def __geo_interface__(self) -> Mapping[str, Any]: ...  # noqa: D105
+
+
+Areas = Path | Mapping[str, Any] | HasGeoInterface
+"""A file (GeoJSON, GeoPackage), GeoJSON, or geometries."""
+
 PARTS_OF_EDGE = 64
 """A long edge is cut into pieces of this part of the scene: straight lines bend between grids."""
 
@@ -62,26 +74,28 @@ class Polygons:
         self._tree = shapely.STRtree(self._areas)
 
     @classmethod
-    def open(cls, path: Path, scene: Scene, *, classed: bool = True) -> Self:
-        """Read a file, whatever its coordinate system, onto a scene's grid.
+    def open(cls, source: Areas, scene: Scene, *, classed: bool = True) -> Self:
+        """Read areas, whatever their coordinate system, onto a scene's grid.
 
         Args:
-            path: of the file.
+            source: a file, GeoJSON as a mapping, or geometries. Geometries without a coordinate
+                system lie in that of the scene.
             scene: whose grid.
             classed: ask the property ``class``; else all areas are of one kind, called cloud.
 
         Raises:
-            InputError: the file is damaged, empty, holds no areas, or names an unknown class.
-            GridError: the scene lies nowhere on Earth, or nothing in the file lies on it.
+            InputError: it is damaged, empty, holds no areas, or names an unknown class.
+            GridError: the scene lies nowhere on Earth, or nothing of it lies on the scene.
         """
-        features, crs = _read(path, classed=classed)
         geobox = scene.geobox
+        name = source if isinstance(source, Path) else f"a {type(source).__name__}"
         if geobox.crs is None:
             raise GridError(
-                f"the scene has no georeference, so {path} cannot be placed on it",
+                f"the scene has no georeference, so {name} cannot be placed on it",
                 "polygons have coordinates on Earth",
                 "give a raster of the scene's size as mask",
             )
+        features, crs = _read(source, str(name), geobox.crs, classed=classed)
         footprint = _footprint(geobox, way_between(geobox.crs, crs))
         to_scene = way_between(crs, geobox.crs)
         areas = [_on_grid(feature.area, to_scene, footprint, geobox) for feature in features]
@@ -89,9 +103,9 @@ class Polygons:
         scene_area = shapely.box(0, 0, width, height)
         if not any(area.intersects(scene_area) for area in areas):
             raise GridError(
-                f"none of the {len(features)} polygons of {path} lies on the scene",
+                f"none of the {len(features)} polygons of {name} lies on the scene",
                 f"the scene covers {_corners(footprint)} in their coordinates ({crs})",
-                "check the coordinate system of the file, or choose another file",
+                "check their coordinate system, or choose others",
             )
         return cls(areas, [feature.code for feature in features])
 
@@ -167,27 +181,27 @@ def _corners(footprint: Box) -> str:
     return f"{left:.6g} to {right:.6g}, {bottom:.6g} to {top:.6g}"
 
 
-def _read(path: Path, *, classed: bool) -> tuple[list[Feature], CRS]:
-    """The areas of a file, and their coordinate system."""
+def _read(source: Areas, name: str, usual: CRS, *, classed: bool) -> tuple[list[Feature], CRS]:
+    """The areas of a source, and their coordinate system."""
     try:
-        found, crs = _from_gpkg(path) if path.suffix.lower() == ".gpkg" else _from_geojson(path)
+        found, crs = _found(source, usual)
         features = [
-            Feature(_valid(area), _code_of(properties, path) if classed else CLOUD)
+            Feature(_valid(area), _code_of(properties, name) if classed else CLOUD)
             for area, properties in found
             if area is not None and shapely.get_dimensions(area) == 2 and not area.is_empty
         ]
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError,
             shapely.errors.ShapelyError, sqlite3.Error) as error:  # fmt: skip
         raise InputError(
-            f"{path} cannot be read as polygons ({str(error) or type(error).__name__})",
-            "a GeoJSON or a GeoPackage with one layer of polygons",
+            f"{name} cannot be read as polygons ({str(error) or type(error).__name__})",
+            "a GeoJSON or a GeoPackage with one layer of polygons, or geometries",
             "save the polygons again as one of these",
         ) from error
     if not features:
         raise InputError(
-            f"{path} holds no polygon",
+            f"{name} holds no polygon",
             "a mask is drawn in polygons: points and lines have no area",
-            "draw one, or leave the file out",
+            "draw one, or leave it out",
         )
     return features, crs
 
@@ -197,17 +211,17 @@ def _valid(area: BaseGeometry) -> BaseGeometry:
     return _areal(area if area.is_valid else shapely.make_valid(area))
 
 
-def _code_of(properties: Mapping[str, Any], path: Path) -> int:
+def _code_of(properties: Mapping[str, Any], name: str) -> int:
     """The class that a property ``class`` names; cloud where there is none."""
     said = properties.get("class")
     if said is None or said == "":
         return CLOUD
     known = {kind.name: kind.code for kind in CLASSES.values() if kind.code not in (CLEAR, NODATA)}
-    for name, code in known.items():
-        if str(said).strip().lower() in (name, str(code)):
+    for word, code in known.items():
+        if str(said).strip().lower() in (word, str(code)):
             return code
     raise InputError(
-        f"{path} has a polygon of class {said!r}",
+        f"{name} has a polygon of class {said!r}",
         f"a class is {', '.join(known)}, or none for cloud",
         "correct the property 'class', or remove it",
     )
@@ -216,13 +230,26 @@ def _code_of(properties: Mapping[str, Any], path: Path) -> int:
 Found = Iterator[tuple[BaseGeometry | None, Mapping[str, Any]]]
 
 
+def _found(source: Areas, usual: CRS) -> tuple[Found, CRS]:
+    """Geometries and properties, and their coordinate system."""
+    if isinstance(source, Path):
+        return _from_gpkg(source) if source.suffix.lower() == ".gpkg" else _from_geojson(source)
+    if isinstance(source, Mapping):
+        return _from_tree(source, CRS(LONGITUDE_LATITUDE))
+    own = getattr(source, "crs", None)
+    return _from_tree(source.__geo_interface__, usual if own is None else CRS(own))
+
+
 def _from_geojson(path: Path) -> tuple[Found, CRS]:
-    """Geometries and properties; the member ``crs`` of before RFC 7946 is honoured."""
     if path.stat().st_size > MAX_GEOJSON_BYTES:
         raise ValueError(f"it has {path.stat().st_size} bytes")
-    tree = json.loads(path.read_text(encoding="utf-8-sig"))
-    named = tree.get("crs") or {"properties": {"name": LONGITUDE_LATITUDE}}
-    crs = CRS(str(named["properties"]["name"]))
+    return _from_tree(json.loads(path.read_text(encoding="utf-8-sig")), CRS(LONGITUDE_LATITUDE))
+
+
+def _from_tree(tree: Mapping[str, Any], usual: CRS) -> tuple[Found, CRS]:
+    """What GeoJSON holds; its member ``crs`` of before RFC 7946 is honoured."""
+    named = tree.get("crs")
+    crs = CRS(str(named["properties"]["name"])) if named else usual
     if tree.get("type") == "FeatureCollection":
         features = tree["features"]
     else:

@@ -230,7 +230,8 @@ def _band(profile: Profile, channel: int, name: str, asked: Overrides) -> Band:
         is_radar = name in SENTINEL1 and profile.dtype != "uint8"
         scale, offset = _meaning(profile, channel, name, is_radar=is_radar)
         # beyond a swath radar is 0, which is no backscatter, and almost never exactly a decibel
-        if nodata is None and not profile.is_masked and (is_radar or profile.dtype == "uint16"):
+        is_silent = nodata is None or (is_radar and math.isnan(nodata))
+        if is_silent and not profile.is_masked and (is_radar or profile.dtype == "uint16"):
             nodata = 0
     band = replace(known, scale=scale, offset=offset, nodata=nodata, dtype=profile.dtype)
     return band if name in OTHERS else asked.over(band)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from geodecloud.geo.fill import Fill
+from geodecloud.geo.fill import Fill, seen_by_fill
 from geodecloud.geo.scene import Mask, Scene, shape_of
 from geodecloud.geo.sensors import Band
 from geodecloud.geo.tiling import Window
@@ -49,14 +50,16 @@ class ReferenceFill:
 
     Attributes:
         observed: where the pixels of another date stand under the mask.
-        n_used: references that share clear pixels with the scene; the others are left out.
+        used: which references share clear pixels with the scene; the others are left out.
         is_empty: there is nothing to fill from.
     """
 
-    def __init__(self, rest: Fill, observed: Mask, n_used: int) -> None:
+    def __init__(
+        self, layers: Sequence[_Layer], used: Sequence[int], rest: Fill, observed: Mask
+    ) -> None:
         """Hold what ``build`` has made."""
-        self.observed, self.n_used, self.is_empty = observed, n_used, rest.is_empty
-        self._rest = rest
+        self.observed, self.used, self.is_empty = observed, tuple(used), rest.is_empty
+        self._layers, self._rest = layers, rest
 
     @classmethod
     def build(
@@ -75,23 +78,63 @@ class ReferenceFill:
             references: other dates on the scene's grid, with its bands in its order, in its unit.
             on_progress: hears of each block of each pass.
         """
-        patched: Scene = _Derived(scene, _values_of(scene))
-        left, n_used = mask, 0
-        for reference in references:
-            other = _Derived(scene, _matched(scene, mask, reference))
-            drawn = Fill.build(
-                _Derived(scene, _difference(scene, other)), mask, on_progress=on_progress
-            )
-            if drawn.is_empty:
-                continue
-            patched = _Derived(scene, _patched(patched, left, other, drawn))
-            left, n_used = _Where(_unseen(left, other)), n_used + 1
+        layers = [_Layer.build(scene, mask, each, on_progress) for each in references]
+        used = [i for i, layer in enumerate(layers) if not layer.difference.is_empty]
+        layers = [layers[i] for i in used]
+        patched, left = _stacked(scene, mask, [references[i] for i in used], layers)
         rest = Fill.build(patched, left, on_progress=on_progress)
-        return cls(rest, _Where(_apart(mask, left)), n_used)
+        return cls(layers, used, rest, _Where(partial(_apart, mask, left)))
 
     def read(self, window: Window) -> Floats:
         """Return the filled values of a window, (C, H, W) float32 in the sensor's unit."""
         return self._rest.read(window)
+
+    def over(self, scene: Scene, mask: Mask, references: Sequence[Reference]) -> Self:
+        """Return the same fill, which comes back for its pixels to other readers.
+
+        Args:
+            scene: as it was built from, as is ``mask``.
+            mask: True where a pixel is to be generated.
+            references: those that are ``used``.
+        """
+        patched, left = _stacked(scene, mask, references, self._layers)
+        observed = _Where(partial(_apart, mask, left))
+        return type(self)(self._layers, self.used, self._rest.over(patched, left), observed)
+
+
+def seen_by_reference_fill(scene: Scene, window: Window) -> Window:
+    """Return the part of a scene that ``ReferenceFill.read`` of a window comes back to."""
+    return seen_by_fill(scene, seen_by_fill(scene, window))
+
+
+class _Layer(NamedTuple):
+    """What takes a reference to the scene: a line, and what still differs, drawn on."""
+
+    gain: Floats  # (C, 1, 1)
+    offset: Floats
+    difference: Fill
+
+    @classmethod
+    def build(cls, scene: Scene, mask: Mask, reference: Reference, on_progress: Listener) -> _Layer:
+        gain, offset = match(scene, mask, reference)
+        other = _Derived(scene, partial(_lit, reference, gain, offset))
+        difference = _Derived(scene, partial(_difference, scene, other))
+        return cls(gain, offset, Fill.build(difference, mask, on_progress=on_progress))
+
+
+def _stacked(
+    scene: Scene, mask: Mask, references: Sequence[Reference], layers: Sequence[_Layer]
+) -> tuple[Scene, Mask]:
+    """The scene with what each reference saw under the mask, and where none of them did."""
+    patched: Scene = _Derived(scene, partial(_values, scene))
+    left = mask
+    for reference, layer in zip(references, layers, strict=True):
+        other = _Derived(scene, partial(_lit, reference, layer.gain, layer.offset))
+        difference = _Derived(scene, partial(_difference, scene, other))
+        drawn = layer.difference.over(difference, mask)
+        patched = _Derived(scene, partial(_patched, patched, left, other, drawn))
+        left = _Where(partial(_unseen, left, other))
+    return patched, left
 
 
 Values = Callable[[Window], tuple[Floats, Flags]]
@@ -113,13 +156,7 @@ class _Derived:
         return self._values(window)
 
     def select(self, names: Sequence[str]) -> _Derived:
-        index = self.sensor.index(names)
-
-        def selected(window: Window) -> tuple[Floats, Flags]:
-            values, valid = self._values(window)
-            return values[index], valid[index]
-
-        chosen = _Derived(self, selected)
+        chosen = _Derived(self, partial(_selected, self._values, self.sensor.index(names)))
         chosen.sensor = self.sensor.select(names)
         return chosen
 
@@ -131,23 +168,25 @@ class _Where:
         self.read = flags
 
 
-def _values_of(scene: Scene) -> Values:
-    def values(window: Window) -> tuple[Floats, Flags]:
-        dn, valid = scene.read(window)
-        return scene.sensor.to_reflectance(dn), valid
-
-    return values
+# What is computed of a window: functions of the module, so that a fill can travel.
 
 
-def _matched(scene: Scene, mask: Mask, reference: Reference) -> Values:
+def _selected(values: Values, index: list[int], window: Window) -> tuple[Floats, Flags]:
+    pixels, valid = values(window)
+    return pixels[index], valid[index]
+
+
+def _values(scene: Scene, window: Window) -> tuple[Floats, Flags]:
+    dn, valid = scene.read(window)
+    return scene.sensor.to_reflectance(dn), valid
+
+
+def _lit(
+    reference: Reference, gain: Floats, offset: Floats, window: Window
+) -> tuple[Floats, Flags]:
     """The reference in the scene's light; valid where it saw the ground in all bands."""
-    gain, offset = match(scene, mask, reference)
-
-    def values(window: Window) -> tuple[Floats, Flags]:
-        seen, valid = _seen(reference, window)
-        return gain * seen + offset, valid
-
-    return values
+    seen, valid = _seen(reference, window)
+    return gain * seen + offset, valid
 
 
 def _seen(reference: Reference, window: Window) -> tuple[Floats, Flags]:
@@ -156,33 +195,30 @@ def _seen(reference: Reference, window: Window) -> tuple[Floats, Flags]:
     return reference.scene.sensor.to_reflectance(dn), np.broadcast_to(whole, dn.shape)
 
 
-def _difference(scene: Scene, other: _Derived) -> Values:
-    def values(window: Window) -> tuple[Floats, Flags]:
-        dn, valid = scene.read(window)
-        seen, usable = other.read(window)
-        return scene.sensor.to_reflectance(dn) - seen, valid & usable
-
-    return values
+def _difference(scene: Scene, other: _Derived, window: Window) -> tuple[Floats, Flags]:
+    dn, valid = scene.read(window)
+    seen, usable = other.read(window)
+    return scene.sensor.to_reflectance(dn) - seen, valid & usable
 
 
-def _patched(below: Scene, left: Mask, other: _Derived, drawn: Fill) -> Values:
-    def values(window: Window) -> tuple[Floats, Flags]:
-        pixels, valid = below.read(window)
-        seen, usable = other.read(window)
-        here = left.read(window) & usable
-        if not here.any():
-            return pixels, valid
-        return np.where(here, seen + drawn.read(window), pixels), valid | here
-
-    return values
-
-
-def _unseen(left: Mask, other: _Derived) -> Callable[[Window], Flags]:
-    return lambda window: left.read(window) & ~other.read(window)[1][0]
+def _patched(
+    below: Scene, left: Mask, other: _Derived, drawn: Fill, window: Window
+) -> tuple[Floats, Flags]:
+    pixels, valid = below.read(window)
+    seen, usable = other.read(window)
+    here = left.read(window) & usable
+    if not here.any():
+        return pixels, valid
+    return np.where(here, seen + drawn.read(window), pixels), valid | here
 
 
-def _apart(mask: Mask, left: Mask) -> Callable[[Window], Flags]:
-    return lambda window: mask.read(window) & ~left.read(window)
+def _unseen(left: Mask, other: _Derived, window: Window) -> Flags:
+    flags: Flags = left.read(window) & ~other.read(window)[1][0]
+    return flags
+
+
+def _apart(mask: Mask, left: Mask, window: Window) -> Flags:
+    return mask.read(window) & ~left.read(window)
 
 
 def match(scene: Scene, mask: Mask, reference: Reference) -> tuple[Floats, Floats]:

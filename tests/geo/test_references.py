@@ -1,6 +1,7 @@
 """Other dates under clouds: brought to the scene's light, taken where they saw the ground."""
 
 import datetime
+import pickle
 import re
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from geodecloud.geo.fill import Fill
 from geodecloud.geo.raster import open_scene
-from geodecloud.geo.references import Reference, ReferenceFill
+from geodecloud.geo.references import Reference, ReferenceFill, seen_by_reference_fill
 from geodecloud.geo.scene import ArrayMask, ArrayScene, shape_of
 from geodecloud.geo.tiling import Window
 from geodecloud.metrics import psnr
@@ -52,6 +53,40 @@ def test_windows_agree_bit_for_bit(data, seed):
     np.testing.assert_array_equal(whole[:, clear], values_of(scene)[:, clear])
 
 
+class Within:
+    """A scene, or a mask, of which nothing is at hand but a window."""
+
+    def __init__(self, whole, window):
+        self._whole, self._window = whole, window
+        for name in ("geobox", "sensor"):
+            setattr(self, name, getattr(whole, name, None))
+
+    def read(self, window):
+        assert window in self._window
+        return self._whole.read(window)
+
+
+@given(st.data(), st.integers(0, 99))
+def test_a_fill_that_travelled_is_read_from_a_part_of_the_scene(data, seed):
+    scene, mask = make_scene(SHAPE, seed=seed), ArrayMask(blobs(SHAPE, 0.5, seed))
+    references = [
+        Reference(in_other_light(scene), ArrayMask(blobs(SHAPE, 0.3, seed + 1))),
+        Reference(in_other_light(scene), ArrayMask(~mask.read(WHOLE))),
+        Reference(in_other_light(scene, 1.2), ArrayMask(blobs(SHAPE, 0.3, seed + 2))),
+    ]
+    fill = ReferenceFill.build(scene, mask, references)
+    assert fill.used == (0, 2)
+    window = data.draw(windows(SHAPE))
+    seen = seen_by_reference_fill(scene, window)
+    again = pickle.loads(pickle.dumps(fill)).over(
+        Within(scene, seen),
+        Within(mask, seen),
+        [Reference(*(Within(whole, seen) for whole in references[i])) for i in fill.used],
+    )
+    np.testing.assert_array_equal(again.read(window), fill.read(window))
+    np.testing.assert_array_equal(again.observed.read(window), fill.observed.read(window))
+
+
 def test_what_no_date_saw_is_not_called_observed():
     scene, clouds, others = make_scene(SHAPE), blobs(SHAPE, 0.5, 1), blobs(SHAPE, 0.5, 2)
     fill = ReferenceFill.build(
@@ -72,14 +107,14 @@ def test_the_next_date_is_asked_where_the_first_saw_cloud():
     seen = clouds & ~(first & second)
     np.testing.assert_array_equal(fill.observed.read(WHOLE), seen)
     np.testing.assert_allclose(fill.read(WHOLE)[:, seen], values_of(scene)[:, seen], atol=1e-3)
-    assert fill.n_used == 2
+    assert fill.used == (0, 1)
 
 
 def test_a_date_that_shares_no_clear_pixel_is_left_out():
     scene, clouds = make_scene(SHAPE), blobs(SHAPE)
     reference = Reference(in_other_light(scene), ArrayMask(~clouds))
     fill = ReferenceFill.build(scene, ArrayMask(clouds), [reference])
-    assert fill.n_used == 0
+    assert fill.used == ()
     assert not fill.observed.read(WHOLE).any()
     np.testing.assert_array_equal(
         fill.read(WHOLE), Fill.build(scene, ArrayMask(clouds)).read(WHOLE)
@@ -113,7 +148,7 @@ def test_a_scene_without_clear_pixels_has_an_empty_fill():
     everything = ArrayMask(np.ones(SHAPE, bool))
     fill = ReferenceFill.build(scene, everything, [Reference(scene, NO_CLOUD)])
     assert fill.is_empty
-    assert fill.n_used == 0
+    assert fill.used == ()
 
 
 def test_another_date_beats_what_is_drawn_from_around(shared_data):
