@@ -92,7 +92,7 @@ def main() -> None:
     data = Path(arguments[0] if arguments else "../shared/data")
     n_items = int(arguments[1]) if arguments[1:] else 8
     side_px = int(arguments[2]) if arguments[2:] else 512
-    options = BatchOptions({"max_cloud": 1.0}, retries=0)
+    options = BatchOptions({"max_cloud": 1.0}, uncertainty=False, retries=0)  # as decloud
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         file, paths = publish(data, folder, n_items, side_px)

@@ -31,6 +31,8 @@ from geodecloud.run.package import open_package
 from geodecloud.run.uncertain import check_uncertainty, without_uncertainty
 
 MAX_ITEMS = 100_000
+MAX_NOTES = 20
+"""On items, that are told aloud; the report holds them all."""
 
 TRAVELLING = frozenset(
     {"model", "mask", "detector", "dilate_m", "specks_m2", "holes_m2", "shadows", "feather_m",
@@ -278,8 +280,11 @@ def _gathered(results: Sequence[JobResult]) -> Iterator[str]:
     for result in results:
         for note in result.notes:
             told.setdefault(note, []).append(result.id)
-    for note, ids in told.items():
+    usual_first = sorted(told.items(), key=lambda entry: -len(entry[1]))
+    for note, ids in usual_first[:MAX_NOTES]:
         yield f"{ids[0] if len(ids) == 1 else f'{len(ids)} items'}: {note}"
+    if len(told) > MAX_NOTES:
+        yield f"{len(told) - MAX_NOTES} further notes on items are in the report alone"
 
 
 def _once(on_note: Note) -> Note:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import logging
+import re
 import socket
 import time
 from http.client import HTTPResponse
@@ -14,6 +16,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from geodecloud.errors import GeodecloudError
 from geodecloud.geo.links import check_address
 
+_LOGS = ("urllib3.connection", "urllib3.connectionpool")
+
 
 def pool_of(reach: int, deadline_s: float, proxy: str | None = None) -> urllib3.PoolManager:
     """Return connections whose answers end in time: status, headers and body together.
@@ -23,6 +27,8 @@ def pool_of(reach: int, deadline_s: float, proxy: str | None = None) -> urllib3.
         deadline_s: for one answer, however steadily it drips.
         proxy: that is asked instead; None asks the servers themselves.
     """
+    for name in _LOGS:
+        logging.getLogger(name).addFilter(_without_queries)
 
     class Answer(HTTPResponse):
         def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
@@ -88,3 +94,9 @@ class _Timed(io.RawIOBase):
     def close(self) -> None:
         self._raw.close()
         super().close()
+
+
+def _without_queries(record: logging.LogRecord) -> bool:
+    """Take out of a line of urllib3's log what may let others in; the line itself stays."""
+    record.msg, record.args = re.sub(r"\?[^\s\"')]+", "?...", record.getMessage()), ()
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,27 @@ def test_the_token_comes_from_the_environment_alone(server, tmp_path, monkeypatc
     }
 
 
+def test_links_are_signed_where_it_is_asked(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("PC_SDK_SAS_URL", f"{server.url}/sas")
+    monkeypatch.setattr(
+        "geodecloud.geo.signing._BLOB", re.compile(r"http://(127)[.:\d]+/(assets)/.+")
+    )
+    server.token = "not=yet"
+    wanted = ("--stac", server.url, "--out", tmp_path, "--model", "fill", "--max-items", 1)
+    result = call(*wanted, "--sign", "planetary-computer", "--progress", "json")
+    assert result.return_value in (0, None), result.output
+    assert server.asked("/sas/")
+    assert "SECRET" not in result.output
+
+
+def test_uncertainty_of_a_model_that_knows_none_is_one_error_before_any_search(server, tmp_path):
+    wanted = ("--stac", server.url, "--out", tmp_path / "out", "--model", "fill")
+    result = call(*wanted, "--uncertainty")
+    assert "fill does not say how uncertain it is" in str(result.exception)
+    assert server.log == []
+    assert call(*wanted, "--max-items", 1).return_value in (0, None)
+
+
 def test_an_area_can_be_a_file(server, tmp_path):
     area = tmp_path / "area.geojson"
     area.write_text(json.dumps(server.items[0]["geometry"]))
@@ -85,7 +107,7 @@ def test_an_area_can_be_a_file(server, tmp_path):
         ("--bbox", "1,2,3"), ("--bbox", "5,0,1,1"), ("--query", "cloudy"), ("--datetime", "soon"),
         ("--engine", "dask", "--workers", "0"), ("--scheduler", "tcp://127.0.0.1:1"),
         ("--max-items", "0"), ("--intersects", "missing.geojson"), ("--batch-size", "many"),
-        ("--model", "no-such-model"), ("--collections", "no-such"),
+        ("--model", "no-such-model"), ("--sign", "somebody"), ("--collections", "no-such"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_one_error_and_writes_nothing(server, tmp_path, arguments):

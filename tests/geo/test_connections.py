@@ -131,6 +131,13 @@ def test_a_slow_answer_that_ends_in_time_is_taken():
     assert answer.content == b"aaaaaaaa"
 
 
+def test_headers_that_cannot_be_read_leave_no_signature_in_the_log(caplog):
+    with dripping(OK + b"Content-Length: 1\r\nno header\r\n\r\n", b"a") as server:
+        Fetcher(PATIENCE).fetch(f"http://{server.place}/a.tif?sig=SECRET")
+    assert "a.tif?..." in caplog.text
+    assert "SECRET" not in caplog.text
+
+
 def test_an_answer_of_a_proxy_ends_in_time(monkeypatch):
     with dripping(*DRIPS["a header"]) as proxy:
         monkeypatch.setenv("http_proxy", f"http://{proxy.place}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from pathlib import Path
 
@@ -119,7 +120,8 @@ def test_closed_storage_names_the_way_in():
     assert "--sign" not in refused("https://example.org/a.tif", 403).todo
 
 
-def test_items_are_read_with_signatures_that_nobody_else_sees(server, tmp_path):
+def test_items_are_read_with_signatures_that_nobody_else_sees(server, tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
     notes: list[str] = []
     out = tmp_path / "out"
     report = run(server.url, out, Query(), SIGNED, on_note=notes.append)
@@ -128,6 +130,8 @@ def test_items_are_read_with_signatures_that_nobody_else_sees(server, tmp_path):
     told = f"{report.to_json()} {notes} {SIGNED}"
     written = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
     assert "SECRET" not in told
+    assert "_B02.tif?... HTTP" in caplog.text  # urllib3 does log what it asks for
+    assert "SECRET" not in caplog.text
     assert b"SECRET" not in written
     unsigned = BatchOptions({"model": "fill"}, network=IMPATIENT)
     again = run(server.url, out, Query(), unsigned)
