@@ -344,3 +344,10 @@ def test_what_cannot_help_is_refused_at_the_call(asked, error, match: str) -> No
     with pytest.raises(error, match=match) as caught:
         array(ground()).chunk(CHUNKS).geodecloud.decloud(**{"model": "fill", **asked})
     assert caught.value.todo
+
+
+def test_a_date_that_cannot_be_cleared_is_named() -> None:
+    cube = dataset(np.stack([ground(), np.full_like(ground(), 7900)]), times=2)
+    lazy = cube.chunk(CHUNKS).geodecloud.decloud("fill", mask="spectral")
+    with pytest.raises(OptionError, match="time 2024-06-11: .* of the scene is cloud"):
+        lazy.compute()

@@ -12,7 +12,7 @@ from xarray import DataArray
 from geodecloud.accessor.grid import OFF_PX
 from geodecloud.accessor.labelled import Labelled
 from geodecloud.accessor.scene import LabelledScene
-from geodecloud.errors import GridError
+from geodecloud.errors import GeodecloudError, GridError
 from geodecloud.geo.scene import Array, Scene, shape_of
 from geodecloud.in_strips import find_classes
 from geodecloud.masking import MaskOptions
@@ -42,13 +42,23 @@ class _Doing:
         self.work, self.scene, self.beside = work, scene, beside
         self.is_kept = is_kept  # the result is the rasters' own bands
         self.strips: list[Strip] = []
+        self.name = ""
 
     def prepare(self, mask: Array | None) -> Any:
         try:
-            return self.work.prepare(self.scene, _warn, mask)
+            return self.work.prepare(self.scene, self._warn, mask)
+        except GeodecloudError as error:
+            raise type(error)(self._named(error.found), error.expected, error.todo) from error
         finally:
             for scene in (self.scene, *self.beside):
                 scene.forget()
+
+    def _warn(self, text: str) -> None:
+        warnings.warn(self._named(text), UserWarning, stacklevel=1)
+
+    def _named(self, text: str) -> str:
+        """What is said of one of many scenes, with which it is."""
+        return f"{self.name}: {text}" if self.name else text
 
     def make(self, number: int, prepared: Any) -> tuple[Array, ...]:
         strip = self.strips[number]
@@ -102,7 +112,7 @@ def do(
         scene = labelled.scene(at)
         work = work_of(scene, number)
         doing = _Doing(work, scene, beside(number), is_kept=is_kept)
-        doing.strips = work.strips(labelled.rows_px)
+        doing.strips, doing.name = work.strips(labelled.rows_px), labelled.name_of(at)
         drawn = None if mask is None else _mask_at(mask, labelled, at)
         if is_lazy or any(other.is_lazy for other in doing.beside):
             from geodecloud.accessor import lazily
@@ -169,7 +179,3 @@ def _mask_at(mask: DataArray, labelled: Labelled, at: Mapping[Hashable, int]) ->
                     "reproject the mask to the grid of the array",
                 )
     return here.transpose(dims.y, dims.x).data
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, UserWarning, stacklevel=2)

@@ -133,6 +133,16 @@ class Labelled:
         indexes = product(*(range(sizes[dim]) for dim in others))
         return [dict(zip(others, index, strict=True)) for index in indexes]
 
+    def name_of(self, at: Mapping[Hashable, int]) -> str:
+        """Return what the scene at a place is called, such as "time 2024-06-01"; mostly nothing."""
+        coords = self.rasters[0].array.coords
+        labels = {dim: coords[dim].values[i] if dim in coords else i for dim, i in at.items()}
+        texts = [
+            np.datetime_as_string(label, "auto") if isinstance(label, np.datetime64) else label
+            for label in labels.values()
+        ]
+        return ", ".join(f"{dim} {text}" for dim, text in zip(labels, texts, strict=True))
+
     def scene(self, at: Mapping[Hashable, int]) -> LabelledScene:
         """Return the scene at a place; no pixel is read."""
         pixels = [

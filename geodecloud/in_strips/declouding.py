@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Literal, NamedTuple, cast
 
@@ -119,13 +120,15 @@ class Declouding:
             note(text)
         stored = stored_of(options.sar)
         seen = self._seen(part)
-        with (
-            masked(part.scene, options.mask_options()) as (classes, counts),
-            guides_for(translator, seen, options.sar, note, stored=stored) as guides,
-            references_for(seen, options.references) as references,
-        ):
+        with ExitStack() as stack:
+            classes, counts = stack.enter_context(masked(part.scene, options.mask_options()))
             if options.aoi is not None:
                 counts = count_classes(part.cut(classes))
+            guides = stack.enter_context(
+                guides_for(translator, seen, options.sar, note, stored=stored)
+            )
+            sources = options.references if counts.mask_share else ()  # else nothing asks for them
+            references = stack.enter_context(references_for(seen, sources))
             check_cloud(counts, options, note, is_guided=bool(guides or references))
             aids = aids_for(seen, ClassMask(classes, seen), guides, references, silent)
             told = with_observed(aids, translator, len(references), note)
