@@ -67,8 +67,8 @@ def prepare_data(  # noqa: PLR0913 - the face of arcgis.learn keeps its own sign
         collate_fn: not used: batches are made whole.
         seed: of the split and of the batches.
         dataset_type: "Pix2Pix", "CycleGAN", "WNet_cGAN", "CloudRemoval" (clear scenes, clouded on
-            the fly; real pairs too), "Colorize" (grey is made of colour), "GAN", or
-            "Export_Tiles"; None infers it.
+            the fly; real pairs too), "GuidedCloudRemoval" (the same with radar beside),
+            "Colorize" (grey is made of colour), "GAN", or "Export_Tiles"; None infers it.
         resize_to: chips of any size are brought to this one.
         working_dir: where packed chips and models go.
         splits: a table of places and folds, as ``benchmarks/splits.json``.

@@ -67,7 +67,7 @@ def scenes_of_rows(
                     scene = _opened(root / row[file], row)
                     stack.callback(scene.close)
                     sides[side] = scene.select(bands)
-            if "sar" in row and "source" in sides:
+            if "sar" in row:
                 radar = open_scene(root / row["sar"], bands=RADAR_BANDS)
                 stack.callback(radar.close)
                 sides["sar"] = radar

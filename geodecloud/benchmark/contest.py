@@ -84,7 +84,7 @@ def run_suite(
     taking_part, notes, drafts = _parted(suite, models, drafts)
     contestants = [
         *suite.baselines(drafts),
-        *(model.contestant(uses_fill=not suite.source) for model in taking_part),
+        *(row for model in taking_part for row in model.contestants(uses_fill=not suite.source)),
     ]
     tally, extras = Tally(), {each.name: _Extras() for each in contestants}
     n_pixels, total = 0, min(len(drafts), limit or len(drafts))

@@ -17,7 +17,7 @@ from geodecloud.benchmark.case import Case, Floats
 from geodecloud.benchmark.contestants import MODEL, Contestant
 from geodecloud.benchmark.suites import Suite
 from geodecloud.errors import ModelError, OptionError
-from geodecloud.geo.scene import ArrayMask, ArrayScene, ArraySink, shape_of
+from geodecloud.geo.scene import ArrayMask, ArrayScene, ArraySink, Scene, shape_of
 from geodecloud.geo.tiling import Window
 from geodecloud.pipeline import Aids, Road, translate_scene
 from geodecloud.run.onnx import OnnxTranslator
@@ -105,15 +105,25 @@ class TrainedModel:
                 return package
         return None
 
-    def contestant(self, *, uses_fill: bool = True) -> Contestant:
-        """Return the model as a row of the table."""
-        return Contestant(self.name, MODEL, self.draw, uses_fill, n_parameters=self.n_parameters)
+    def contestants(self, *, uses_fill: bool = True) -> list[Contestant]:
+        """Return the model as a row of the table; one that looks at radar also without it."""
+        found = {self.name: self.draw}
+        if "sar" in self.way.inputs:
+            found[f"{self.name}, radar hidden"] = self.draw_blind
+        return [
+            Contestant(name, MODEL, draw, uses_fill, n_parameters=self.n_parameters)
+            for name, draw in found.items()
+        ]
 
     def draw(self, case: Case) -> Floats:
         """Return the case by the road that ``decloud`` takes."""
         return self.drawn(case, Road())
 
-    def drawn(self, case: Case, road: Road, moved_px: int = 0) -> Floats:
+    def draw_blind(self, case: Case) -> Floats:
+        """Return the case as ``draw`` does where its radar has no valid pixel."""
+        return self.drawn(case, Road(), is_blind=True)
+
+    def drawn(self, case: Case, road: Road, moved_px: int = 0, *, is_blind: bool = False) -> Floats:
         """Return the case by a road, the grid of its tiles moved by some pixels, (C, H, W)."""
         package = self.package_for(case.place)
         if package is None:
@@ -126,14 +136,16 @@ class TrainedModel:
         scene, canvas = case.source or case.scene, case.scene
         if moved_px:
             scene, canvas = _moved(scene, moved_px), _moved(canvas, moved_px)
-        aids = self._aids(case) if case.source is None else Aids(canvas=canvas)
+        aids = Aids(canvas=canvas) if case.source is not None else self._aids(case, is_blind)
         sink = ArraySink(len(case.bands), case.mask.shape, canvas.sensor.bands[0].dtype)
         with sink:
             translate_scene(scene, sink, translator, aids=aids, road=road)
         return canvas.sensor.to_reflectance(sink.dn)
 
-    def _aids(self, case: Case) -> Aids:
+    def _aids(self, case: Case, is_blind: bool) -> Aids:
         extras = {name: case.extras[name] for name in self.way.inputs if name in case.extras}
+        if is_blind:
+            extras = {name: _blank(scene) for name, scene in extras.items()}
         if "reference" in self.way.inputs:
             extras["reference"] = case.references[0].scene
         return Aids(ArrayMask(case.mask), case.filled, extras)
@@ -185,6 +197,12 @@ def _tensors(content: bytes) -> dict[str, Any]:
     length = int.from_bytes(content[:8], "little")
     header: dict[str, Any] = json.loads(content[8 : 8 + length])
     return {name: entry for name, entry in header.items() if name != "__metadata__"}
+
+
+def _blank(scene: Scene) -> ArrayScene:
+    """A scene of the same grid and bands without a valid pixel."""
+    dn, valid = scene.read(Window.whole(shape_of(scene.geobox)))
+    return ArrayScene(dn, scene.sensor, scene.geobox, np.zeros_like(valid))
 
 
 def _moved(scene: ArrayScene, pixels: int) -> ArrayScene:

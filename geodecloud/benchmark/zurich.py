@@ -42,7 +42,7 @@ def zurich_sheet(
         for each in baselines(with_references=False, is_radiometric=True)
         if each.name == "fill"
     ]
-    drawing += [model.contestant() for model in models]
+    drawing += [row for model in models for row in model.contestants()]
     index = seen.sensor.index(bands_to_show(BANDS))
     pictures = {CLOUDY: pixels, **{each.name: each.answer(case)[0] for each in drawing}}
     sheet = Sheet([])

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from geodecloud.learn.clouding import cut, turned
-from geodecloud.learn.packed import PackedChips
+from geodecloud.learn.packed import PackedChips, Side
 from geodecloud.learn.plan import Batch
 
 Samples = npt.NDArray[np.intp]
@@ -21,6 +21,10 @@ LEAST_WINDOWS = 4
 
 CHIPS_PER_WINDOW = 16
 """Chips of one sky and one fill: both cost a window, and neighbours differ enough."""
+
+DRIFT_DB = 1.0
+"""How far radar spreads by window and band in training: as the angle it is seen at, and wetness,
+let it. Places are few, and their level would be learnt by heart."""
 
 MOST_SKIES = 1000
 """Over one window for validation: what sets the numbers of neighbours apart."""
@@ -118,6 +122,17 @@ def read(
         tensor = torch.from_numpy(array).to(device)
         both.append(torch.stack([turned(t, way) for t, way in zip(tensor, ways, strict=True)]))
     return both[0], both[1]
+
+
+def drifted(values: Tensor, side: Side, random: torch.Generator | None) -> Tensor:
+    """Return decibels (B, C, H, W) at a level of their own each; other units as they are.
+
+    Without random numbers, and where there is no value (0 dB, as in scenes), nothing is changed.
+    """
+    if side.unit != "dB" or random is None:
+        return values
+    level = DRIFT_DB * torch.randn(*values.shape[:2], 1, 1, generator=random)
+    return torch.where(values == 0, values, values + level.to(values.device))
 
 
 def random_places(

@@ -11,6 +11,7 @@ from geodecloud.geo.sensors import SENSORS
 from geodecloud.learn.batches import Dealer
 from geodecloud.learn.cloud_batches import CloudBatches
 from geodecloud.learn.clouding import wavelengths_of
+from geodecloud.learn.guided_clouds import GuidedCloudBatches
 from geodecloud.learn.mask_batches import MaskBatches
 from geodecloud.learn.packed import GUIDES, PackedChips, Side
 from geodecloud.learn.pair_batches import (
@@ -28,33 +29,39 @@ DATASET_TYPES: Mapping[str, Callable[..., Dealer]] = MappingProxyType(
         "CloudMask": MaskBatches,
         "Pix2Pix": PairBatches,
         "WNet_cGAN": GuidedBatches,
+        "GuidedCloudRemoval": GuidedCloudBatches,
         "CycleGAN": DomainBatches,
         "Colorize": ColorizeBatches,
         "GAN": ChipBatches,
     }
 )
 """How batches are made: clear chips clouded on the fly (and real pairs), the same with the class of
-each pixel, pairs as they are, with a guide, two domains, colour out of its grey, chips alone."""
+each pixel, pairs as they are, with a guide, clouded chips with a guide, two domains, colour out of
+its grey, chips alone."""
 
 INFRARED_NM = 750.0
 """The near infrared begins here."""
 
-CLOUDED = ("CloudRemoval", "CloudMask")
+CLOUDED = ("CloudRemoval", "CloudMask", "GuidedCloudRemoval")
 """Types whose source is made of the target, by a sky."""
+
+GUIDED = ("WNet_cGAN", "GuidedCloudRemoval")
+"""Types whose batches show a guide too."""
 
 
 def compatible_types(packed: PackedChips) -> list[str]:
     """Return the types that a set can be trained for."""
     source, target = packed.has("source"), packed.has("target")
     is_paired = bool((source & target).any())
-    guided = [packed.has(guide) & source & target for guide in GUIDES]
+    guided = [packed.has(guide) & target for guide in GUIDES]
     bands = set(packed.sides["target"].bands) if target.any() else set()
     is_reflectance = bool(bands) and packed.sides["target"].unit == "reflectance"
     can_be_clouded = is_reflectance and bands <= set(SENSORS["sentinel-2-l1c"].band_names)
     suits = {
         "CloudRemoval": can_be_clouded,
         "Pix2Pix": is_paired,
-        "WNet_cGAN": any(flags.any() for flags in guided),
+        "WNet_cGAN": any((flags & source).any() for flags in guided),
+        "GuidedCloudRemoval": can_be_clouded and any(flags.any() for flags in guided),
         "CycleGAN": bool(source.any() and target.any()),
         "Colorize": any(set(names) <= bands for names in COLOURS),
         "GAN": bool(target.any()),
@@ -140,9 +147,9 @@ def sides_of(packed: PackedChips, dataset_type: str) -> dict[str, Side]:
     target = packed.sides["target"]
     if dataset_type == "GAN":
         return {"target": target}
-    if dataset_type in CLOUDED:
-        return {"source": target, "target": target}
     if dataset_type == "Colorize":
         return {"source": replace(target, bands=("luma",)), "target": target}
-    guides = [side for side in GUIDES if side in packed.sides and dataset_type == "WNet_cGAN"]
-    return {side: packed.sides[side] for side in ("source", "target", *guides[:1])}
+    guides = [side for side in GUIDES if side in packed.sides and dataset_type in GUIDED]
+    guide = {side: packed.sides[side] for side in guides[:1]}
+    source = target if dataset_type in CLOUDED else packed.sides["source"]
+    return {"source": source, "target": target, **guide}

@@ -97,8 +97,9 @@ class WNet(nn.Module):
         out_channels: int,
         n_second: int = 1,
         widths: Sequence[int] = (32, 64, 128, 256),
+        second_widths: Sequence[int] | None = None,
     ) -> None:
-        """Build both encoders and the decoder, each of these widths."""
+        """Build both encoders and the decoder of these widths, the second of its own if given."""
         super().__init__()
         if not 0 < n_second < in_channels:
             raise OptionError(
@@ -106,15 +107,25 @@ class WNet(nn.Module):
                 "each of two encoders has one at least",
                 "give data with two inputs, or use generator unet",
             )
+        second_widths = second_widths or widths
+        if len(second_widths) != len(widths):
+            raise OptionError(
+                f"encoders of {len(widths)} and {len(second_widths)} levels",
+                "one decoder sees what both keep at each level",
+                "give as many second_widths as widths",
+            )
         self.stride_px = 2 ** (len(widths) - 1)
         self._n_first = in_channels - n_second
         self.first = _descent(self._n_first, widths)
-        self.second = _descent(n_second, widths)
-        deeper = (2 * widths[-1], *reversed(widths[1:-1]))
-        upwards = list(zip(deeper, reversed(widths[:-1]), strict=True))
+        self.second = _descent(n_second, second_widths)
+        kept = [one + other for one, other in zip(widths, second_widths, strict=True)]
+        upwards = list(zip((kept[-1], *reversed(widths[1:-1])), reversed(widths[:-1]), strict=True))
         self.reduce = nn.ModuleList(nn.Conv2d(deep, width, 1) for deep, width in upwards)
-        self.up = nn.ModuleList(_convolve_twice(3 * width, width) for _, width in upwards)
-        self.head = nn.Conv2d(widths[0] if upwards else 2 * widths[0], out_channels, 1)
+        self.up = nn.ModuleList(
+            _convolve_twice(beside + width, width)
+            for beside, (_, width) in zip(reversed(kept[:-1]), upwards, strict=True)
+        )
+        self.head = nn.Conv2d(widths[0] if upwards else kept[0], out_channels, 1)
 
     @classmethod
     def fitted(cls, chip_size: int, n_extra: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,14 +60,15 @@ class MaskBatches(CloudBatches):
     def _skies(
         self,
         samples: Samples,
+        ways: list[int],
         device: torch.device,
         random: torch.Generator,
         *,
         is_whole: bool = False,
+        **_: Any,
     ) -> Batch:
         packed = self._deal.packed
         bands, step_m = packed.sides["target"].bands, PIXEL_M
-        ways = [0] * len(samples) if is_whole else self._deal.ways(len(samples), random)
         target, valid = read(packed, "target", samples, ways, device)
         level = level_of(packed, samples)
         if not is_whole:

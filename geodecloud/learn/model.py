@@ -19,6 +19,7 @@ from geodecloud.learn import fitting
 from geodecloud.learn.data import ChipData
 from geodecloud.learn.directions import find_direction, whole_direction
 from geodecloud.learn.evaluate import evaluate, valid_loss
+from geodecloud.learn.naive import naive_answers
 from geodecloud.learn.plan import Batch, Carried, History, Losses, LrSearch, Phase
 from geodecloud.learn.state import copy_state, load_averages
 
@@ -187,14 +188,18 @@ class Model:
         where the model trains on some.
         """
         del accuracy, show_progress  # of the face that this mirrors: there is one way here
-        skies = evaluate(self.answer, self.data.valid_batches(self._device, skies=METRIC_SKIES))
+        skies = evaluate(
+            self.answer,
+            self.data.valid_batches(self._device, skies=METRIC_SKIES),
+            naive=self.naive,
+        )
         further = {
             "pairs": self.data.valid_pairs(self._device),
             "pictures": self.data.valid_pictures(self._device, skies=METRIC_SKIES),
         }
         self.metrics = dict(skies)
         for kind, batches in further.items():
-            found = evaluate(self.answer, batches)
+            found = evaluate(self.answer, batches, naive=self.naive)
             self.metrics |= {f"{kind}_{name}": value for name, value in found.items()}
         return self.metrics
 
@@ -209,6 +214,10 @@ class Model:
             answer: Tensor = network(*inputs)
         network.train(was_training)
         return answer
+
+    def naive(self, batch: Batch, *, thorough: bool = False) -> dict[str, Tensor]:
+        """Return what the model has to beat, by name; see ``learn.naive``."""
+        return naive_answers(batch, thorough=thorough)
 
     def translator(self, direction: str | None = None, device: str = "auto") -> TorchTranslator:
         """Return a translator of the weights as they are now.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,16 +15,17 @@ MOST_PLACES = 50  # named in a card; a set of chips may have thousands
 MOST_SAMPLES = 256  # whose mean and deviation stand for all
 
 
-def origin_of(data: ChipData, bands: Sequence[str]) -> dict[str, Any]:
+def origin_of(data: ChipData, bands: Sequence[str], before: Collection[str] = ()) -> dict[str, Any]:
     """Return the data of a training in a few words, and the statistics of its bands, for JSON.
 
     ``bands`` are those that the model looks at; statistics of what is clouded are theirs alone.
+    ``before`` are places that taught the weights it began with: it knows them too.
 
     ``{"data": {"n_samples", "n_places", "places", "dataset_type", "chip_size", "attribution"},
     "statistics": {side: {"mean", "std"}}}``, one number a band, of the training part.
     """
     packed = data.packed
-    places = sorted({packed.places[place] for place in packed.place[data.train]})
+    places = sorted({packed.places[place] for place in packed.place[data.train]}.union(before))
     statistics = {
         side: _statistics(packed, side, data.train)
         for side in ("source", "target")

@@ -64,7 +64,8 @@ def save_model(
     """
     training = dict(model.training)
     if data is not None:
-        training |= origin_of(data, next(iter(ways.values()))["bands_in"])
+        bands = next(iter(ways.values()))["bands_in"]
+        training |= origin_of(data, bands, model.taught_before)
     fields = {
         "name": name_of(folder),
         "system": type(model).__name__,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geodecloud.errors import DataError
-from geodecloud.learn.batches import MOST_SKIES, dealt, random_places
+from geodecloud.learn.batches import MOST_SKIES, dealt, drifted, generator_of, random_places
 from geodecloud.learn.cloud_batches import CloudBatches
 from geodecloud.learn.dataset_types import DATASET_TYPES
 from geodecloud.learn.packed import PackedChips
@@ -243,3 +243,38 @@ def test_what_is_not_valid_weighs_nothing(sets) -> None:
     weight = dealer_of("Pix2Pix", packed).whole(np.array([1]), 0, CPU)["weight"]
     assert weight[0, 0, 10:20].sum() == 0
     assert weight.sum() == 64 * 54
+
+
+def test_skies_hang_over_radar_that_sees_through_them(sets) -> None:
+    packed = sets["GuidedCloudRemoval"]
+    dealer = dealer_of("GuidedCloudRemoval", packed, batch_size=8)
+    assert packed.has("sar")[dealer.samples].all()
+    assert len(dealer.samples) == 5
+    whole = dealer.whole(dealer.samples[:1], 0, CPU)
+    stored, _ = packed.read("sar", dealer.samples[:1])
+    np.testing.assert_array_equal(whole["sar"].numpy(), stored)
+    assert whole["synthetic"].all()
+
+
+def test_samples_without_radar_come_as_often_as_those_with_it(sets) -> None:
+    dealer = dealer_of("GuidedCloudRemoval", sets["GuidedCloudRemoval"], batch_size=8)
+    shown = torch.cat([dealer.at(step, CPU)["sar"].abs().amax((1, 2, 3)) > 0 for step in range(30)])
+    assert 0.25 < shown.float().mean() < 0.65  # half, less those whose guide is hidden
+
+
+def test_radar_drifts_in_training_alone_and_where_it_is_known(sets) -> None:
+    packed = sets["GuidedCloudRemoval"]
+    radar = np.array(packed._stored["sar"])
+    radar[:, :, :8] = 0
+    packed._stored["sar"] = radar
+    side = packed.sides["sar"]
+    values, _ = packed.read("sar", dealer_of("GuidedCloudRemoval", packed).samples)
+    decibels = torch.from_numpy(values)
+    moved = drifted(decibels, side, generator_of(0, 0)) - decibels
+    assert (moved[:, :, :8] == 0).all()
+    each = moved[:, :, 8:].flatten(2)
+    assert (each.amax(2) - each.amin(2)).max() < 1e-4
+    assert len(set(each[..., 0].flatten().tolist())) == 10
+    assert torch.equal(drifted(decibels, side, None), decibels)
+    reflectance = packed.sides["target"]
+    assert torch.equal(drifted(decibels, reflectance, generator_of(0, 0)), decibels)

@@ -52,7 +52,7 @@ def test_an_empty_part_is_one_clear_error(chips: PackedChips) -> None:
     [
         (
             {"dataset_type": "Pix3Pix"},
-            "Pix2Pix, WNet_cGAN, CycleGAN, Colorize, GAN",
+            "Pix2Pix, WNet_cGAN, GuidedCloudRemoval, CycleGAN, Colorize, GAN",
         ),
         ({"chip_size": 129}, "windows of 128 px"),
     ],
@@ -120,6 +120,7 @@ TITLES = {
     "CloudMask": ["Input", "Target", "Classes"],
     "Pix2Pix": ["Input", "Target"],
     "WNet_cGAN": ["Input", "SAR", "Target", "Fill", "Mask"],
+    "GuidedCloudRemoval": ["Input", "SAR", "Target", "Fill", "Mask"],
     "CycleGAN": ["A", "B"],
     "Colorize": ["Input", "Target"],
     "GAN": ["Chip"],
@@ -151,7 +152,7 @@ def test_items_are_what_a_network_sees(typed, name: str) -> None:
         shown = items[-1]
         fields = [field for field in ("pixels", "target", "sar") if field in FIELDS[name]]
         assert [len(tensor) for tensor in shown] == [FIELDS[name][field] for field in fields]
-        is_cloudy = name in {"CloudRemoval", "CloudMask", "WNet_cGAN"}
+        is_cloudy = name in {*CLOUDED, "WNet_cGAN"}
         assert all(tensor.abs().max() < (40 if is_cloudy else 1.1) for tensor in shown)
         assert torch.equal(items[-1][0], shown[0])
     assert len(data.train_ds) + len(data.valid_ds) == len(

@@ -11,6 +11,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from geodecloud.cli.learn import pack, train
@@ -120,9 +121,26 @@ def test_a_setting_that_nobody_knows_is_refused_by_name(
 
 
 def test_chips_of_other_bands_are_refused(chips: PackedChips) -> None:
-    recipe = Recipe("r", {"dataset_type": "CloudRemoval", "bands": ["B04"]}, {}, {})
-    with pytest.raises(DataError, match="pack with --bands B04"):
+    recipe = Recipe("r", {"dataset_type": "CloudRemoval", "bands": ["B04", "B11"]}, {}, {})
+    with pytest.raises(DataError, match=r"B11 not among them.*pack with --bands B04,B11"):
         recipe.chips(chips)
+
+
+def test_a_recipe_takes_its_bands_out_of_those_that_are_packed(chips: PackedChips) -> None:
+    recipe = Recipe("r", {"dataset_type": "CloudRemoval", "bands": ["B04", "B02"]}, {}, {})
+    assert recipe.chips(chips).sides["target"].bands == ("B04", "B02")
+
+
+def test_a_recipe_may_draw_from_a_guide(guided_chips: PackedChips) -> None:
+    data = {"dataset_type": "Pix2Pix", "source": "sar", "bands": ["B04", "B03"], "chip_size": 32}
+    found = Recipe("r", data).chips(guided_chips, fold=0)
+    assert found.sides["source"].bands == ("VV", "VH")
+    assert found.sides["target"].bands == ("B04", "B03")
+    assert set(found.packed.fold[found.train]) == {1, 2, 3}
+    batch = found.batches.at(0, torch.device("cpu"))
+    assert batch["pixels"].max() < -5 < batch["target"].min()
+    with pytest.raises(DataError, match="drawn from reference"):
+        Recipe("r", {**data, "source": "reference"}).chips(guided_chips, fold=0)
 
 
 def test_the_script_trains_and_saves_a_package(trained: Path) -> None:

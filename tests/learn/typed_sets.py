@@ -23,6 +23,10 @@ FIELDS = {
         "pixels": 4, "sar": 2, "target": 4, "fill": 4, "mask": 1, "weight": 1, "classes": 1,
         "level": None, "synthetic": None,
     },
+    "GuidedCloudRemoval": {
+        "pixels": 4, "sar": 2, "target": 4, "fill": 4, "mask": 1, "weight": 1, "classes": 1,
+        "level": None, "synthetic": None,
+    },
     "CycleGAN": {"pixels": 2, "target": 4, "weight": 1, "weight_b": 1},
     "Colorize": {"pixels": 1, "target": 4, "weight": 1},
     "GAN": {"target": 4, "weight": 1},
@@ -51,7 +55,9 @@ def write_sets(folder: Path) -> dict[str, PackedChips]:
         path = folder / f"{name}.safetensors"
         with PackWriter(path, 64) as writer:
             for i in range(10):
-                wanted = [side for side in sides if name in {"WNet_cGAN"}] or ["target"]
+                wanted = list(sides) if name == "WNet_cGAN" else ["target"]
+                if name == "GuidedCloudRemoval" and i % 2:
+                    wanted = ["target", "sar"] if i % 4 == 1 else list(sides)
                 if name == "Pix2Pix":
                     wanted = ["source", "target"]
                 if name == "CycleGAN":
