@@ -146,6 +146,7 @@ def cloud_over(
         places,
         is_toa=here(is_toa),
         around=ground_around(ground, pixel_m),
+        threads=torch.get_num_threads(),  # which have nothing to do meanwhile
     )
     cloudy, depth, strength, is_thin, is_thick, is_shadow = (
         torch.as_tensor(plane)

@@ -12,7 +12,7 @@ Array: TypeAlias = Any
 
 def array_module(array: Array) -> Any:
     """Return the module of functions that this array belongs to, without importing it."""
-    if hasattr(array, "__array_namespace__"):
+    if is_numpy(array):
         return array.__array_namespace__()
     # torch has the names but not the method; who holds a tensor has imported it
     return sys.modules[
@@ -44,16 +44,16 @@ def constant(values: Any, like: Array, dtype: str = "float64") -> Array:
     return _constant(values, dtype, array_module(like), like.device)
 
 
+def is_numpy(array: Array) -> bool:
+    """Whether an array is numpy's, or of another module of the array API, and no tensor."""
+    return hasattr(array, "__array_namespace__")
+
+
 def taken(array: Array, index: Array, axis: int) -> Array:
     """Return what stands at index (M,) along an axis, by the quickest road there is."""
-    if hasattr(array, "__array_namespace__"):
+    if is_numpy(array):
         return array_module(array).take(array, index, axis=axis)
     return array.index_select(axis, index)
-
-
-def columns(array: Array, index: Array) -> Array:
-    """Return array[:, index] of (B, N) by index (M,)."""
-    return taken(array, index, 1)
 
 
 def is_on_cpu(array: Array) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 from geodecloud.errors import InputError
-from geodecloud.sky.arrays import Array, array_module, is_on_cpu
+from geodecloud.sky.arrays import Array, array_module, is_numpy, is_on_cpu
 from geodecloud.sky.field import CELLS_M, LEAST_DEPTH, depth_at, heights, per_pixel
 from geodecloud.sky.ground import WarpedPlaces
 from geodecloud.sky.kinds import TYPES
@@ -16,6 +16,7 @@ from geodecloud.sky.light import Light, parallax_of, seen_from_above, shadow_str
 from geodecloud.sky.perlin import Places
 from geodecloud.sky.skies import Skies, random_skies
 from geodecloud.sky.sky import Sky
+from geodecloud.sky.threads import share_out
 
 __all__ = [
     "CELLS_M",
@@ -103,6 +104,7 @@ def apply_sky(
     *,
     is_toa: Array | bool = False,
     around: Array | None = None,
+    threads: int = 1,
 ) -> tuple[Array, Truth]:
     """Return the ground as it looks under the sky, and the truth about the sky.
 
@@ -117,46 +119,46 @@ def apply_sky(
         is_toa: whether reflectance is at the top of the atmosphere (L1C): for all, or (B,).
         around: (B, C, H, W) what the ground around each pixel looks like, see ``ground_around``:
             clouds blur the ground into it. None: they blur it into green land.
+        threads: how many share the chips of a batch of numpy under ``Skies``, to the same bits;
+            torch has its own.
 
     Raises:
         InputError: shapes that do not belong together.
     """
     _check_shapes(reflectance, wavelengths_nm, places)
-    if not isinstance(sky, Skies) or isinstance(places, WarpedPlaces):
+    if isinstance(sky, Sky) or isinstance(places, WarpedPlaces) or len(parts := _parts(sky)) <= 1:
         layers = _layers(sky, places)
         return _laid_over(reflectance, wavelengths_nm, layers, places, is_toa, around)
-    xp, cloudy, truths = array_module(reflectance), reflectance, []
-    order: list[int] = []
-    for part in _parts(sky):
+    xp, shape = array_module(reflectance), (len(reflectance), 1, *places.shape)
+    cloudy = xp.empty_like(reflectance)
+    depth, strength = (
+        xp.empty(shape, dtype=xp.float32, device=reflectance.device) for _ in range(2)
+    )
+
+    def lay(part: list[int]) -> None:
         level = is_toa if isinstance(is_toa, bool) else is_toa[part]
         ground = None if around is None else around[part]
-        seen, truth = _laid_over(
-            reflectance[part], wavelengths_nm, (sky.of_chips(part),), places.of_chips(part), level,
-            ground,
-        )  # fmt: skip
-        if isinstance(part, slice):
-            return seen, truth
-        cloudy = xp.zeros_like(reflectance) if cloudy is reflectance else cloudy
-        cloudy[part] = seen
-        truths.append(truth)
-        order += part
-    back = sorted(range(len(order)), key=order.__getitem__)
-    planes = (
-        xp.concat([getattr(truth, each.name) for truth in truths], 0)[back]
-        for each in fields(Truth)
-    )
-    return cloudy, Truth(*planes)
+        layers, here = (sky.of_chips(part),), places.of_chips(part)
+        cloudy[part], truth = _laid_over(
+            reflectance[part], wavelengths_nm, layers, here, level, ground
+        )
+        depth[part], strength[part] = truth.optical_depth, truth.shadow_strength
+
+    share_out(lay, parts, threads if is_numpy(reflectance) else 1)
+    return cloudy, Truth.of(depth, strength)
 
 
-def _parts(skies: Skies) -> list[slice] | list[list[int]]:
-    """Return how a batch is best cut: like with like, a cache full at a time; a GPU takes all."""
-    n_chips = len(skies.seed)
-    if n_chips <= 1 or not is_on_cpu(skies.seed):
-        return [slice(None)]
+def _parts(skies: Skies) -> list[list[int]]:
+    """Return how a batch is best cut: like with like, a cache full at a time.
+
+    No parts at all for a GPU, which takes it whole.
+    """
+    if not is_on_cpu(skies.seed):
+        return []
     billows = (skies.billow != 0).tolist()
     parts = []
     for kind in (True, False):
-        alike = [chip for chip in range(n_chips) if billows[chip] is kind]
+        alike = [chip for chip, billow in enumerate(billows) if billow is kind]
         parts += [alike[i : i + _CHIPS_AT_ONCE] for i in range(0, len(alike), _CHIPS_AT_ONCE)]
     return parts
 

@@ -1,187 +1,215 @@
-"""Pixels among the nodes of noise lattices: whole-number factors, one layout for all octaves."""
+"""Pixels among the nodes of noise lattices: exact factors, one layout for all octaves."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
-from typing import Any, Self
+from itertools import accumulate, groupby
+from typing import Any, NamedTuple, Self
 
-from geodecloud.sky.arrays import Array, array_module
+from geodecloud.sky.arrays import Array, array_module, is_numpy
 
-WEIGHT_ONE = 2.0**20
-"""What counts as 1 among the whole numbers of weights."""
+FACTOR_UNIT = 2.0**-20
+"""Factors are whole multiples of this."""
 
-BLOCK_PX = 32
-"""Rows that are summed at once: few nodes lie near few rows, even of the finest octave."""
+# Few nodes lie under few pixels, and OpenBLAS does not share out products as small as these among
+# threads, which would wait for each other. torch copies what it multiplies, and copies less of
+# larger blocks.
+_BLOCK_PX = 32
+_BLOCKS_AT_ONCE = 32  # what a core's cache holds of them
+
+_ROOM = 1.5 * 2.0**52 * FACTOR_UNIT  # a float64 of this size has no room for less than a unit
+
+
+def in_units(numbers: Array) -> Array:
+    """Return float64 numbers, which it changes, rounded to multiples of ``FACTOR_UNIT``."""
+    numbers += _ROOM
+    numbers -= _ROOM
+    return numbers
+
+
+class Blocks(NamedTuple):
+    """Square blocks of pixels that cover windows: how many down and across, and their side."""
+
+    down: int
+    across: int
+    side: int
+
+    @classmethod
+    def over(cls, shape: tuple[int, int], like: Array) -> Self:
+        """Return blocks as the module of an array works them off best."""
+        most_px = _BLOCK_PX if is_numpy(like) else 2 * _BLOCK_PX
+        side = max(-(-n // -(-n // most_px)) for n in shape)
+        down, across = (-(-n // side) for n in shape)
+        return cls(down, across, side)
+
+    def starts(self, row0: Array, col0: Array) -> Array:
+        """Return where the sides of blocks begin, by row and then by col: (B, down + across)."""
+        xp = array_module(row0)
+        down, across = (
+            start[:, None] + xp.arange(n, device=start.device) * self.side
+            for start, n in ((row0, self.down), (col0, self.across))
+        )
+        return xp.concat([down, across], 1)
+
+    def portions(self, row0: Array) -> list[slice]:
+        """Return how a batch is cut: a cache full at a time in numpy, torch takes all."""
+        n_chips = len(row0)
+        n = _BLOCKS_AT_ONCE // (self.down * self.across) if is_numpy(row0) else n_chips
+        n = max(1, n)
+        return [slice(chip, chip + n) for chip in range(0, n_chips, n)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Axis:
-    """How the P pixels of one axis lie between the nodes of O octaves.
+class Sides:
+    """How the pixels along K sides of blocks of B windows lie between the nodes of O octaves.
 
     Args:
-        first: (B, O) int64, the number of the first node.
-        cell: (B, O, P) int64, the node before each pixel, counted from the first.
-        weights: (B, O, P) whole float64 numbers each, of the node before and of the one after:
-            the quintic fade of Perlin (2002); both add up to one exactly.
+        first: (B, K, O) int64, the number of the first node.
+        place: (B, K, O, P) int64, where the node before each pixel and the pixel cross among the N
+            nodes of all octaves and the P pixels of a side.
+        weights: (B, K, O, P) float64 in units each, of the node before and of the one after: the
+            quintic fade of Perlin (2002); both add up to the octave's amplitude exactly.
         slopes: the same, of the weights times the way from their nodes.
     """
 
     first: Array
-    cell: Array
+    place: Array
     weights: tuple[Array, Array]
     slopes: tuple[Array, Array]
 
     @classmethod
-    def of(cls, start: Array, n_pixels: int, step: float, per_unit: Array, phase: Array) -> Self:
-        """Return the axis of pixels from ``start`` (B,), with lattices pushed by phase (B, O).
+    def of(cls, start: Array, step: float, phase: Array, one: Array, lattice: Lattice) -> Self:
+        """Return sides that begin at pixel ``start`` (B, K).
 
         Products only: on a GPU torch divides by a number as it likes, by its inverse.
+
+        Args:
+            start: of each side, in pixels.
+            step: the size of a pixel.
+            phase: (B, K, O), how far the lattices are pushed, in cells.
+            one: (B or 1, K, O) in units, what weights add up to.
+            lattice: the nodes under a block.
         """
         xp = array_module(start)
-        pixels = start[:, None] + xp.arange(n_pixels, dtype=xp.float64, device=start.device)
-        into = (pixels * step)[:, None, :] * per_unit[:, None] + phase[:, :, None]
-        cell = xp.floor(into)
-        into -= cell
+        pixel = xp.arange(lattice.n_pixels, device=start.device)
+        into = ((start[..., None] + pixel) * step)[:, :, None, :] * lattice.per_unit[:, None]
+        into += phase[..., None]
+        floor = xp.floor(into)
+        into -= floor
+        cell = xp.asarray(floor, dtype=xp.int64)
+        first = cell[..., 0]
+        place = cell + (lattice.first_node - first)[..., None]
+        place *= lattice.n_pixels
+        place += pixel
         after = into * 6
         after -= 15
         after *= into
         after += 10
         for _ in range(3):
             after *= into
-        after = xp.round(after * WEIGHT_ONE)
-        before = WEIGHT_ONE - after
-        slopes = xp.round(before * into), xp.round(after * (into - 1))
-        first = cell[:, :, :1]
-        cell = xp.asarray(cell - first, dtype=xp.int64)
-        return cls(xp.asarray(first[..., 0], dtype=xp.int64), cell, (before, after), slopes)
+        one = one[..., None]
+        after *= one
+        before = one - in_units(after)
+        slope_before = in_units(before * into)
+        into -= 1
+        into *= after
+        return cls(first, place, (before, after), (slope_before, in_units(into)))
 
-    def in_blocks(self) -> tuple[Self, Array]:
-        """Return the axis in blocks of ``BLOCK_PX``, each one of a batch of B * blocks.
-
-        Beside it the node (B, blocks, O) that each block counts from.
-        """
-        n_chips, n_octaves, n_pixels = self.cell.shape
-        n_blocks = n_pixels // BLOCK_PX
-
-        def cut(field: Array) -> Array:
-            blocks = field.reshape(n_chips, n_octaves, n_blocks, BLOCK_PX).swapaxes(1, 2)
-            return blocks.reshape(n_chips * n_blocks, n_octaves, BLOCK_PX)
-
-        cell = cut(self.cell)
-        first = cell[:, :, 0]
-        weights, slopes = (
-            (cut(before), cut(after)) for before, after in (self.weights, self.slopes)
-        )
-        axis = type(self)(first, cell - first[:, :, None], weights, slopes)
-        return axis, first.reshape(n_chips, n_blocks, n_octaves)
-
-    def factors(self, layout: Layout, *, slopes_first: bool) -> Array:
-        """Return weights and slopes in their places among zeros: float64 (B, lines, P).
-
-        The lines of an octave are its nodes twice: once for the slopes, once for the weights.
-        """
-        xp, (n_chips, _, n_pixels) = array_module(self.cell), self.cell.shape
-        n_lines = layout.n_lines
-        spread = xp.zeros(n_chips * n_lines * n_pixels, dtype=xp.float64, device=self.cell.device)
-        chip = xp.arange(n_chips, device=self.cell.device)[:, None, None] * n_lines
-        pixel = xp.arange(n_pixels, device=self.cell.device)
-        upper = (self.cell + chip + layout.first_line[:, None]) * n_pixels + pixel
-        lower = upper + layout.n_nodes[:, None] * n_pixels
-        pairs = (self.slopes, self.weights) if slopes_first else (self.weights, self.slopes)
-        for at, (before, after) in zip((upper, lower), pairs, strict=True):
-            spread[at] = before
-            spread[at + n_pixels] = after
-        return spread.reshape(n_chips, n_lines, n_pixels)
+    def factors(self, chips: slice, lattice: Lattice) -> Array:
+        """Return weights, then slopes, in their places among zeros: float64 (B, K, 2, N, P)."""
+        place = self.place[chips]
+        xp, (n_chips, n_sides, _, n_pixels) = array_module(place), place.shape
+        n_places = lattice.n_nodes * n_pixels
+        spread = xp.zeros(2 * n_chips * n_sides * n_places, dtype=xp.float64, device=place.device)
+        side = xp.arange(n_chips * n_sides, device=place.device) * (2 * n_places)
+        place = place + side.reshape(n_chips, n_sides, 1, 1)
+        for begin, (before, after) in ((0, self.weights), (n_places, self.slopes)):
+            spread[begin:][place] = before[chips]
+            spread[begin + n_pixels :][place] = after[chips]
+        return spread.reshape(n_chips, n_sides, 2, lattice.n_nodes, n_pixels)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Layout:
-    """How the nodes of O octaves along one axis stand in a row, octave after octave.
+class Run(NamedTuple):
+    """Octaves that follow each other and have as many nodes.
 
-    Args:
-        counts: nodes of each octave.
-        n_nodes: the same, (O,) int64.
-        first_line: (O,) int64, where the two runs of lines of each octave begin.
-        octave: (nodes,) int64, the place of each node's octave.
-        node: (nodes,) int64, each node counted from its octave's first.
-        line: (lines,) int64, each line counted from its octave's first line.
-        line_octave: (lines,) int64, the place of each line's octave.
+    ``nodes`` says where they stand among the nodes along an axis, ``crossings`` among all.
     """
 
-    counts: tuple[int, ...]
-    n_nodes: Array
-    first_line: Array
-    octave: Array
-    node: Array
-    line: Array
-    line_octave: Array
-
-    @property
-    def n_lines(self) -> int:
-        """Lines of all octaves: two a node."""
-        return 2 * sum(self.counts)
-
-    @classmethod
-    def of(cls, counts: tuple[int, ...], module: Any, device: Any) -> Self:
-        """Return the layout of octaves with so many nodes."""
-
-        def whole(values: Sequence[int]) -> Array:
-            return module.asarray(values, dtype=module.int64, device=device)
-
-        nodes = [(octave, node) for octave, n in enumerate(counts) for node in range(n)]
-        lines = [(octave, line) for octave, n in enumerate(counts) for line in range(2 * n)]
-        return cls(
-            counts,
-            whole(counts),
-            whole([0, *accumulate(2 * n for n in counts[:-1])]),
-            *(whole(column) for column in zip(*nodes, strict=True)),
-            *(whole(column) for column in reversed(list(zip(*lines, strict=True)))),
-        )
+    n_octaves: int
+    n_a_side: int
+    nodes: slice
+    crossings: slice
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lattice:
-    """The nodes under windows of one shape, and under their blocks of rows.
+    """The nodes of all octaves under a square block of pixels, octave after octave.
 
     Args:
-        rows, cols: along the axes of a window.
-        block: along the rows of a block.
-        row_of, col_of: (nodes,) int64, the row and the column of each node, octave after octave.
-        block_line: (lines of a block,) int64, which line of the window each is, in a block that
-            begins at the window's first node.
+        n_pixels: P, along a side of the block.
+        numbers: (O,) int64, by which the octaves are known to their gradients.
+        per_unit: (O,) float64, cells to the unit of places.
+        runs: octaves with as many nodes.
+        n_nodes: N, along either side.
+        first_node: (O,) int64, where each octave begins along an axis.
+        octave: (N,) int64, the place of each node's octave.
+        node: (N,) int64, each node counted from its octave's first.
+        row_of, col_of: (crossings,) int64, the row and the column of each crossing among the N.
     """
 
-    rows: Layout
-    cols: Layout
-    block: Layout
+    n_pixels: int
+    numbers: Array
+    per_unit: Array
+    runs: tuple[Run, ...]
+    n_nodes: int
+    first_node: Array
+    octave: Array
+    node: Array
     row_of: Array
     col_of: Array
-    block_line: Array
 
 
 @lru_cache(maxsize=64)
 def lattice_under(
-    shape: tuple[int, int], step: float, cells: tuple[float, ...], module: Any, device: Any
+    n_pixels: int, step: float, cells: tuple[tuple[int, float], ...], module: Any, device: Any
 ) -> Lattice:
-    """Return the lattice under windows of this shape; kept, because chips come in one shape."""
+    """Return the lattice under blocks of this side; kept, because chips come in one shape.
 
-    def layout(n_pixels: int) -> Layout:
-        counts = tuple(int((n_pixels - 1) * step / cell) + 3 for cell in cells)
-        return Layout.of(counts, module, device)
+    ``cells`` holds the number of each octave and the size of its cell in the unit of ``step``.
+    """
+    numbers, sizes = zip(*cells, strict=True)
+    counts = [int((n_pixels - 1) * step / size) + 3 for size in sizes]
+    first = [0, *accumulate(counts)]
+    nodes = [(octave, node) for octave, n in enumerate(counts) for node in range(n)]
+    crossings = [
+        (begin + row, begin + col)
+        for begin, n in zip(first, counts, strict=False)
+        for row in range(n)
+        for col in range(n)
+    ]
 
-    rows, cols, block = layout(shape[0]), layout(shape[1]), layout(BLOCK_PX)
-    nodes, first = [], (0, 0)
-    for n_rows, n_cols in zip(rows.counts, cols.counts, strict=True):
-        nodes += [(first[0] + r, first[1] + c) for r in range(n_rows) for c in range(n_cols)]
-        first = first[0] + n_rows, first[1] + n_cols
-    row_of, col_of = (
-        module.asarray(numbers, dtype=module.int64, device=device)
-        for numbers in zip(*nodes, strict=True)
+    def whole(values: Iterable[int]) -> Array:
+        return module.asarray(list(values), dtype=module.int64, device=device)
+
+    return Lattice(
+        n_pixels,
+        whole(numbers),
+        module.asarray([1 / size for size in sizes], dtype=module.float64, device=device),
+        _runs(counts),
+        first[-1],
+        whole(first[:-1]),
+        *(whole(column) for column in zip(*nodes, strict=True)),
+        *(whole(column) for column in zip(*crossings, strict=True)),
     )
-    octave, n_block = block.line_octave, block.n_nodes[block.line_octave]
-    is_second = block.line >= n_block
-    line = rows.first_line[octave] + block.line + is_second * (rows.n_nodes[octave] - n_block)
-    return Lattice(rows, cols, block, row_of, col_of, line)
+
+
+def _runs(counts: list[int]) -> tuple[Run, ...]:
+    """Return runs of octaves with as many nodes."""
+    runs, node, crossing = [], 0, 0
+    for count, octaves in groupby(counts):
+        n = len(list(octaves))
+        nodes = slice(node, node := node + n * count)
+        runs.append(Run(n, count, nodes, slice(crossing, crossing := crossing + n * count**2)))
+    return tuple(runs)

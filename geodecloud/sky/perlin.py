@@ -1,27 +1,26 @@
 """Gradient noise addressed by (seed, octave, lattice cell): batched, endless, on any device.
 
-Octaves of B windows are small matrix products over the nodes of their lattices: across, one for
-each size of lattice, and down, one for all octaves and 32 rows. All factors are whole numbers
-whose products and sums stay below 2**53, so that float64 adds them without rounding, in whatever
-order: a place has the same noise, bit for bit, in every window that holds it, in every batch, in
-numpy and torch, on every device.
+Windows are drawn in square blocks, whose octaves are small matrix products over the nodes of their
+lattices: across, one for each size of lattice, and down, one for all octaves. All factors are
+multiples of powers of two so coarse that float64 multiplies and adds them without rounding, in
+whatever order: a place has the same noise, bit for bit, in every window that holds it, in every
+batch, in numpy and torch, on every device.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import Protocol, Self
 
-from geodecloud.sky.arrays import Array, array_module, columns, constant, keep_freed_memory, taken
-from geodecloud.sky.lattice import BLOCK_PX, WEIGHT_ONE, Axis, Lattice, lattice_under
+from geodecloud.sky.arrays import Array, array_module, constant, keep_freed_memory, taken
+from geodecloud.sky.lattice import Blocks, Lattice, Sides, in_units, lattice_under
+from geodecloud.sky.threads import share_out
 
 _MASK = 0xFFFFFFFF
-_PIXEL_ONE = 2.0**16  # what counts as 1 among the whole numbers: of starts in pixels,
-_GRADIENT_ONE = 2.0**8  # of gradients,
-_LINE_ONE = 2.0**26  # and of gradients weighted across
+_PIXEL_ONE = 2.0**16  # what counts as 1 among the whole numbers of starts in pixels
+_GRADIENT_UNIT = 2.0**-8
 
 
 def _mix(word: Array) -> Array:
@@ -123,13 +122,17 @@ class Gradients(Protocol):
     def phases(self, octaves: Array) -> tuple[Array, Array]:
         """Return how far the lattice of each octave (O,) is pushed, in cells: two of (B, O)."""
 
-    def __call__(
-        self, octaves: Array, rows: Array, cols: Array, lattice: Lattice
-    ) -> tuple[Array, Array]:
-        """Return row and col parts of gradients in 256ths: float64 (B, nodes of the lattice) each.
+    def words(self, octaves: Array, rows: Array, cols: Array) -> tuple[Array, Array]:
+        """Return an int64 word for each row (B, R, N) and each col (B, C, N) of nodes.
 
-        ``octaves`` (rows,) are the octaves' numbers, ``rows`` (B, rows) and ``cols`` (B, cols) the
-        int64 numbers of the nodes along the axes.
+        ``octaves`` (N,) are the octaves' numbers, ``rows`` and ``cols`` the numbers of the nodes
+        along the axes, int64.
+        """
+
+    def at(self, row_words: Array, col_words: Array) -> Array:
+        """Return row and col parts of the gradients where rows cross cols: float64 (2, ...).
+
+        Multiples of 2**-8, by words whose shapes broadcast.
         """
 
 
@@ -150,13 +153,13 @@ class HashGradients:
         row = xp.asarray(word >> 16, dtype=xp.float64) * 2.0**-16
         return row, xp.asarray(word & 0xFFFF, dtype=xp.float64) * 2.0**-16
 
-    def __call__(
-        self, octaves: Array, rows: Array, cols: Array, lattice: Lattice
-    ) -> tuple[Array, Array]:
-        """Return row and col parts of gradients in 256ths."""
-        row_word = hash_words(self.seeds[:, None], octaves, rows)
-        word = columns(row_word, lattice.row_of) ^ columns(cols & _MASK, lattice.col_of)
-        word = _mix(word)
+    def words(self, octaves: Array, rows: Array, cols: Array) -> tuple[Array, Array]:
+        """Return the hash of seed, octave and row, and the col itself."""
+        return hash_words(self.seeds[:, None, None], octaves, rows), cols & _MASK
+
+    def at(self, row_words: Array, col_words: Array) -> Array:
+        """Return row and col parts of the gradients where rows cross cols."""
+        word = _mix(row_words ^ col_words)
         word &= 0xFF
         return _looked_up(_DIRECTIONS, word)
 
@@ -176,96 +179,102 @@ class TableGradients:
         zero = octaves[None, :] * 0.0
         return zero, zero
 
-    def __call__(
-        self, octaves: Array, rows: Array, cols: Array, lattice: Lattice
-    ) -> tuple[Array, Array]:
-        """Return row and col parts of gradients in 256ths; the same for each octave."""
+    def words(self, octaves: Array, rows: Array, cols: Array) -> tuple[Array, Array]:
+        """Return the table at each row, and the col itself; the same for each octave."""
         table = constant(_PERMUTATION, rows, "int64")
-        row_word = table[((rows & 0xFF) + self.base) & 0xFF]
-        word = columns(row_word, lattice.row_of) + columns(cols & 0xFF, lattice.col_of)
-        return _looked_up(_CORNERS, table[table[(word + self.base) & 0xFF]] & 0xF)
+        return table[((rows & 0xFF) + self.base) & 0xFF], cols & 0xFF
+
+    def at(self, row_words: Array, col_words: Array) -> Array:
+        """Return row and col parts of the gradients where rows cross cols."""
+        table = constant(_PERMUTATION, row_words, "int64")
+        word = table[table[(row_words + col_words + self.base) & 0xFF]]
+        return _looked_up(_CORNERS, word & 0xF)
 
 
-def _looked_up(parts: tuple[tuple[float, ...], ...], index: Array) -> tuple[Array, Array]:
-    """Return two tables at index (B, nodes), as float64."""
-    row, col = (constant(part, index)[index] for part in parts)
-    return row, col
+def _looked_up(parts: tuple[tuple[float, ...], ...], index: Array) -> Array:
+    """Return two tables at an index of any shape, one after the other: float64 (2, ...)."""
+    return taken(constant(parts, index), index.reshape(-1), 1).reshape(2, *index.shape)
 
 
 def layered_noise(
-    gradients: Gradients, places: Places, cells: Mapping[int, float], amplitudes: Array
+    gradients: Gradients,
+    places: Places,
+    cells: Mapping[int, float],
+    amplitudes: Array,
+    *,
+    threads: int = 1,
 ) -> Array:
     """Return the sum of octaves of noise, each within -1 and 1 times its amplitude.
 
     Args:
         gradients: what stands at the nodes.
-        places: where the noise is wanted. The work for a pixel grows with the window's width over
-            the cell: windows of 64 to 256 pixels are the cheapest.
+        places: where the noise is wanted.
         cells: by number of octave the size of its cell, in the unit of ``places.step``.
-        amplitudes: (B, len(cells)) or (1, len(cells)) float64; they add up to 64 at the most.
+        amplitudes: (B, len(cells)) or (1, len(cells)) float64; they add up to 24 at the most.
+        threads: how many share a batch of numpy, which has the same bits by any number of them;
+            torch has its own.
 
     Returns:
         (B, H, W) float64.
     """
-    xp, (height, width) = array_module(places.row0), places.shape
+    xp, device, n_chips = array_module(places.row0), places.row0.device, len(places.row0)
     keep_freed_memory(xp)
-    n_chips, n_rows = len(places.row0), -(-height // BLOCK_PX) * BLOCK_PX
-    sizes = tuple(cells.values())
-    numbers = constant(tuple(cells), places.row0, "int64")
-    per_unit = constant(tuple(1 / size for size in sizes), places.row0)
-    lattice = lattice_under((n_rows, width), places.step, sizes, xp, places.row0.device)
-    row_phase, col_phase = gradients.phases(numbers)
-    down = Axis.of(places.row0, n_rows, places.step, per_unit, row_phase)
-    across = Axis.of(places.col0, width, places.step, per_unit, col_phase)
-    rows = columns(down.first, lattice.rows.octave) + lattice.rows.node
-    cols = columns(across.first, lattice.cols.octave) + lattice.cols.node
-    nodes = gradients(numbers[lattice.rows.octave], rows, cols, lattice)
-    scale = amplitudes * (_LINE_ONE / (_GRADIENT_ONE * WEIGHT_ONE))
-    lines = _lines(nodes, across.factors(lattice.cols, slopes_first=False), scale, lattice)
-    # Row parts of gradients take the weight across and the slope down, col parts the slope across
-    # and the weight down.
-    blocks, first = down.in_blocks()
-    at = columns(first.reshape(-1, len(sizes)), lattice.block.line_octave) + lattice.block_line
-    at = at.reshape(n_chips, -1, lattice.block.n_lines)
-    # where a block's last lines lie behind the octave's own, their factors are zero
-    at = xp.clip(at, None, lattice.rows.n_lines - 1)
-    at = at + xp.arange(n_chips, device=at.device)[:, None, None] * lattice.rows.n_lines
-    near = taken(lines.reshape(-1, width), at.reshape(-1), 0)
-    near = near.reshape(len(blocks.cell), -1, width)
-    noise = blocks.factors(lattice.block, slopes_first=True).swapaxes(1, 2) @ near
-    noise *= 1 / (_LINE_ONE * WEIGHT_ONE)
-    return noise.reshape(n_chips, n_rows, width)[:, :height]
+    blocks = Blocks.over(places.shape, places.row0)
+    lattice = lattice_under(blocks.side, places.step, tuple(cells.items()), xp, device)
+    sides = _sides(gradients, places, amplitudes, blocks, lattice)
+    nodes = taken(sides.first, lattice.octave, 2) + lattice.node
+    rows, cols = nodes[:, : blocks.down], nodes[:, blocks.down :]
+    row_words, col_words = gradients.words(lattice.numbers[lattice.octave], rows, cols)
+    shape = (n_chips, blocks.down, blocks.side, blocks.across, blocks.side)
+    noise = xp.empty(shape, dtype=xp.float64, device=device)
+
+    def draw(chips: slice) -> None:
+        crossings = gradients.at(
+            taken(row_words[chips], lattice.row_of, 2)[:, :, None],
+            taken(col_words[chips], lattice.col_of, 2)[:, None],
+        )
+        factors = sides.factors(chips, lattice)
+        lines = _lines(crossings, factors[:, blocks.down :], lattice)
+        lines = lines.reshape(*lines.shape[:3], 2 * lattice.n_nodes, blocks.side)
+        down = factors.reshape(*factors.shape[:2], 1, *lines.shape[3:])[:, : blocks.down]
+        xp.matmul(down.swapaxes(3, 4), lines, out=noise[chips].swapaxes(2, 3))
+
+    share_out(draw, blocks.portions(places.row0), threads)
+    height, width = places.shape
+    noise = noise.reshape(n_chips, blocks.down * blocks.side, blocks.across * blocks.side)
+    return noise[:, :height, :width]
 
 
-def _lines(nodes: tuple[Array, Array], factors: Array, scale: Array, lattice: Lattice) -> Array:
-    """Return gradients weighted across: whole float64 numbers (B, lines of rows, W).
+def _sides(
+    gradients: Gradients, places: Places, amplitudes: Array, blocks: Blocks, lattice: Lattice
+) -> Sides:
+    """Return the sides of all blocks, by row and then by col, which carry the amplitudes."""
+    xp = array_module(places.row0)
+    axis = constant((0,) * blocks.down + (1,) * blocks.across, places.row0, "int64")
+    phase = xp.stack(gradients.phases(lattice.numbers), 1)
+    one = in_units(xp.stack([xp.ones_like(amplitudes), amplitudes], 1))
+    starts = blocks.starts(places.row0, places.col0)
+    return Sides.of(starts, places.step, taken(phase, axis, 1), taken(one, axis, 1), lattice)
 
-    Octaves with as many nodes go together. ``scale`` (B or 1, octaves) holds their amplitudes.
+
+def _lines(crossings: Array, across: Array, lattice: Lattice) -> Array:
+    """Return gradients weighted across: float64 (B, down, across, 2, N, P).
+
+    Row parts of gradients take the weight across and the slope down, col parts the slope across
+    and the weight down: what stands first here is for the weights down. Octaves with as many nodes
+    go together.
     """
-    xp, (n_chips, _, width) = array_module(factors), factors.shape
-    shape = (n_chips, lattice.rows.n_lines, width)
-    lines = xp.empty(shape, dtype=factors.dtype, device=factors.device)
-    node = col = row = 0
-    for octaves, n_rows, n_cols in _alike(lattice):
-        n = octaves.stop - octaves.start
-        part = factors[:, col : (col := col + 2 * n * n_cols)]
-        part = part.reshape(n_chips, n, 2, n_cols, width)
-        here = slice(node, node := node + n * n_rows * n_cols)
-        target = lines[:, row : (row := row + 2 * n * n_rows)]
-        target = target.reshape(n_chips, n, 2, n_rows, width)
-        for side, gradients in enumerate(nodes):
-            square = gradients[:, here].reshape(n_chips, n, n_rows, n_cols)
-            xp.matmul(square, part[:, :, side], out=target[:, :, side])
-        target *= scale[:, octaves, None, None, None]
-    return xp.round(lines, out=lines)
-
-
-def _alike(lattice: Lattice) -> Iterator[tuple[slice, int, int]]:
-    """Yield runs of octaves with as many nodes: where they stand, and their rows and cols."""
-    start = 0
-    counts = zip(lattice.rows.counts, lattice.cols.counts, strict=True)
-    for (n_rows, n_cols), run in groupby(counts):
-        yield slice(start, start := start + len(list(run))), n_rows, n_cols
+    xp, blocks = array_module(across), crossings.shape[1:4]
+    n_chips, n_across, *_, side = across.shape
+    lines = xp.empty((*blocks, *across.shape[2:]), dtype=across.dtype, device=across.device)
+    for n, count, nodes, here in lattice.runs:
+        for part in (0, 1):
+            xp.matmul(
+                crossings[part, ..., here].reshape(*blocks, n, count, count),
+                across[:, :, part, nodes].reshape(n_chips, 1, n_across, n, count, side),
+                out=lines[..., 1 - part, nodes, :].reshape(*blocks, n, count, side),
+            )
+    return lines
 
 
 def fractal_noise(
@@ -295,9 +304,9 @@ def fractal_noise(
     return layered_noise(gradients, places, cells, constant(shares, places.row0)[None, :])
 
 
-# Whole 256ths of unit vectors, row parts then col parts.
+# Unit vectors in 256ths, row parts then col parts.
 _DIRECTIONS = tuple(
-    tuple(float(round(_GRADIENT_ONE * wave(math.tau * i / 256))) for i in range(256))
+    tuple(round(wave(math.tau * i / 256) / _GRADIENT_UNIT) * _GRADIENT_UNIT for i in range(256))
     for wave in (math.sin, math.cos)
 )
 
@@ -316,7 +325,7 @@ _PERMUTATION = tuple(
     )
 )
 _CORNERS = tuple(
-    tuple(float(_GRADIENT_ONE * part) for part in parts)
+    tuple(float(part) for part in parts)
     for parts in (
         (1, -1, 1, -1, 1, -1, 1, -1, 0, 0, 0, 0, 1, -1, 0, 0),
         (1, 1, -1, -1, 0, 0, 0, 0, 1, -1, 1, -1, 0, 0, -1, 1),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from geodecloud.sky import perlin
 from geodecloud.sky.arrays import array_module
-from geodecloud.sky.lattice import WEIGHT_ONE, Axis, lattice_under
+from geodecloud.sky.lattice import FACTOR_UNIT, Sides, lattice_under
 from geodecloud.sky.perlin import (
     HashGradients,
     Places,
@@ -55,19 +55,20 @@ def test_a_window_has_the_noise_of_the_whole_bit_for_bit(seed, start, step, part
 
 
 @given(start=st.floats(-1e6, 1e6), step=st.floats(1e-3, 3.0), phase=st.floats(0, 1))
-def test_all_factors_are_whole_numbers_that_float64_adds_exactly(start, step, phase):
-    one = np.ones((1, 1))
-    axis = Axis.of(np.asarray([start]), 40, step, one[0], one * phase)
-    layout = lattice_under((40, 40), step, (1.0,), np, "cpu").rows
-    factors = axis.factors(layout, slopes_first=True).reshape(2, layout.counts[0], 40)
+def test_all_factors_are_multiples_of_units_that_float64_adds_exactly(start, step, phase):
+    one = np.ones((1, 1, 1))
+    lattice = lattice_under(32, step, ((0, 1.0),), np, "cpu")
+    sides = Sides.of(np.asarray([[start]]), step, one * phase, one, lattice)
+    weights, slopes = sides.factors(slice(None), lattice)[0, 0]
     gradients = np.concatenate([perlin._DIRECTIONS, perlin._CORNERS], 1)
-    for numbers in (factors, gradients):
-        np.testing.assert_array_equal(numbers, np.rint(numbers))
-    np.testing.assert_array_equal(factors[1].sum(0), WEIGHT_ONE)
-    # the largest sums there can be of absolute products: across, and then down with all octaves
-    most = abs(factors).sum(1).max()
-    assert abs(gradients).max() * most < 2**53
-    assert 64 * perlin._LINE_ONE * abs(factors).sum((0, 1)).max() < 2**53
+    units = FACTOR_UNIT, FACTOR_UNIT, perlin._GRADIENT_UNIT
+    for numbers, unit in zip((weights, slopes, gradients), units, strict=True):
+        np.testing.assert_array_equal(numbers / unit, np.rint(numbers / unit))
+    np.testing.assert_array_equal(weights.sum(0), 1)
+    # the largest sum there can be of absolute products, across and down, with all octaves
+    weight, slope = (abs(numbers).sum(0).max() for numbers in (weights, slopes))
+    most = 24 * abs(gradients).sum(0).max() * weight * slope
+    assert most / (perlin._GRADIENT_UNIT * FACTOR_UNIT**2) < 2**53
 
 
 @given(seed=seeds, moved=st.tuples(*[st.floats(-1e5, 1e5)] * 2), by=st.integers(0, 30))
@@ -150,10 +151,9 @@ def test_perlins_table_starts_at_base(base):
 
 def corners(gradients: HashGradients, octave: np.ndarray, row: int, col: int) -> np.ndarray:
     """The gradients (2, 2, 2) at the corners of a cell, row parts first."""
-    lattice = lattice_under((1, 1), 1.0, (1.0,), np, "cpu")  # three nodes a side
-    octaves, three = np.repeat(octave, 3), np.arange(3)[None]
-    parts = gradients(octaves, row + three, col + three, lattice)
-    return np.stack([part.reshape(3, 3)[:2, :2] for part in parts])
+    two = np.arange(2)[None, None]
+    rows, cols = gradients.words(np.repeat(octave, 2), row + two, col + two)
+    return gradients.at(rows[0, 0, :, None], cols[0, 0, None, :])
 
 
 def test_noise_equals_the_formula_of_the_four_corners():
@@ -178,7 +178,7 @@ def test_noise_equals_the_formula_of_the_four_corners():
                     fade = np.prod(
                         [t**3 * (t * (6 * t - 15) + 10) for t in (1 - abs(u), 1 - abs(v))]
                     )
-                    value += fade * (nodes[0, a, b] * u + nodes[1, a, b] * v) / 256
+                    value += fade * (nodes[0, a, b] * u + nodes[1, a, b] * v)
             assert abs(got[0, row, col] - value) < 3e-6
 
 
