@@ -33,10 +33,10 @@ from geodecloud.benchmark.models import TrainedModel
 from geodecloud.benchmark.suites import SUITES
 from geodecloud.datasets import pack_folder
 from geodecloud.errors import GeodecloudError
-from geodecloud.learn.models import from_model
 from geodecloud.learn.packed import PackedChips
 from geodecloud.learn.recipe import Recipe
 from geodecloud.learn.state import write_atomically
+from geodecloud.run.exchange import package_files
 
 SPLITS = Path(__file__).with_name("splits.json")
 BANDS = ("B02", "B03", "B04", "B08")
@@ -155,13 +155,11 @@ def ship(model: TrainedModel, results: Sequence[Result], fold: int, out: Path) -
                 f"psnr{shown}": row["psnr_masked_by_place"][place] for shown, row in rows.items()
             }
             metrics[f"{prefix}{place}"] = found
-    card = package.card
-    again = from_model(package.folder)
-    again.metrics = metrics
-    again.save(
-        Path.cwd() / out, compute_metrics=False, overwrite=True,
-        summary=card.summary, licence=card.licence, resolution_m=card.resolution_m,
-    )  # fmt: skip
+    card = package.card.model_copy(update={"metrics": metrics})
+    files = {name: package.read(name) for name in card.files}
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in package_files(card, files).items():
+        write_atomically(out / name, content)
 
 
 def beside(row: Result, model: TrainedModel) -> str | None:

@@ -10,7 +10,13 @@ from geodecloud.run.package import UNCERTAINTY, Direction, ModelCard
 FIGURES = {"psnr": "PSNR, dB", "ssim": "SSIM", "mae": "MAE", "sam": "SAM, degrees"}
 """Figures with a table of their own; ``<figure>_<method>`` is that of a naive answer."""
 
-METHODS = {"": "this model", "identity": "the input as it is", "fill": "the fill"}
+METHODS = {
+    "": "this model",
+    "identity": "the input as it is",
+    "fill": "the fill",
+    "grey": "the brightness in every band",
+    "line": "a gain and an offset a band",
+}
 
 MASKS = "cloud-mask"
 """The task of models that draw nothing."""
@@ -184,9 +190,12 @@ def _use(card: ModelCard) -> Iterator[str]:
     verb = "decloud" if card.task == "cloud-removal" else "translate"
     names = [way.name for way in card.directions]
     option = f" --direction {names[0]}" if len(names) > 1 else ""
+    extra = ""
+    if "sar" in card.directions[0].inputs:
+        option, extra = f"{option} --sar radar.tif", ', extra={"sar": "radar.tif"}'
     yield f"    geodecloud {verb} scene.tif out.tif --model {card.name}{option}"
     yield "or in Python"
-    yield f'    geodecloud.from_model("{card.name}").predict("scene.tif", output="out.tif")'
+    yield f'    geodecloud.from_model("{card.name}").predict("scene.tif", output="out.tif"{extra})'
 
 
 def _number(value: Any) -> str:
