@@ -95,7 +95,8 @@ def decloud(
         road = road_for(whole, translator, options)
         part = Part.of(whole, options.aoi, translator.halo_px + road.feather_px)
         scene = part.scene
-        target = scene if options.keep_bands else scene.select(translator.bands_out)
+        drawn = [name for name in scene.sensor.band_names if name in translator.bands_out]
+        target = scene if options.keep_bands else scene.select(drawn)
         with ExitStack() as stack:
             sinks = _open_sinks(stack, part.cut(target), out, translator, options)
             classes, counts = stack.enter_context(

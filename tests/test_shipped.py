@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from geodecloud.models import load_translator
 from geodecloud.run.detectors import DETECTORS
 from geodecloud.run.onnx import OnnxTranslator
 from geodecloud.run.package import SHIPPED, open_package
+from geodecloud.tasks import decloud
 from geodecloud.translator import Request
 from tests.strategies import make_scene, make_sensor, utm_geobox
 
@@ -26,10 +28,26 @@ MASK_BYTES = 2_000_000
 ALL_BYTES = 40_000_000
 NAMES = sorted(path.parent.name for path in SHIPPED.glob("*/model.json"))
 HELD_OUT_FOLD = 2
+FIGURE = {
+    "cloud-mask": ("skies", "cloud_f1"),
+    "cloud-removal": ("masked", "psnr"),
+    "translation": ("whole", "psnr"),
+}
+"""What each card has a figure of, by task."""
+
+RGB_GAINS = {
+    "masked": 0.4, "thin": 0.3, "shadow": 0.4, "thick": -0.1, "pairs_masked": 0.5,
+    "pictures_masked": 0.2, "pictures_thin": 0.3, "pictures_thick": -0.4,
+}  # fmt: skip
+"""What decloud-rgb gains over the fill at least, dB; negative where it loses."""
+
+COLOUR_GAIN = 0.2
+"""What colorize gains over a line a band at least, dB."""
 
 
 def test_there_is_a_model() -> None:
-    assert {"decloud-s2-4band", "cloud-mask", "cloud-mask-rgb"} <= set(NAMES)
+    models = {"decloud-s2-4band", "decloud-rgb", "colorize", "cloud-mask", "cloud-mask-rgb"}
+    assert models <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -41,7 +59,7 @@ def test_a_shipped_model_is_whole_small_and_says_where_it_comes_from(name: str) 
         assert len(package.read(file)) == entry.n_bytes <= most
     assert package.card.attribution
     assert package.card.licence
-    region, figure = ("skies", "cloud_f1") if is_mask else ("masked", "psnr")
+    region, figure = FIGURE[package.card.task]
     assert package.card.metrics[region][figure]
     assert ("Generated, not observed" in (package.folder / "README.md").read_text()) != is_mask
 
@@ -53,10 +71,11 @@ def test_all_models_together_stay_small() -> None:
 def test_the_model_that_suits_the_scene_is_chosen() -> None:
     assert load_translator("auto", make_scene()).name == "decloud-s2-4band"
     three_bands = make_scene().select(["B02", "B03", "B04"])
-    assert load_translator("auto", three_bands).name == "fill"
+    assert load_translator("auto", three_bands).name == "decloud-rgb"
     assert load_translator("auto", make_scene(n_bands=6)).name == "fill"
     picture = ArrayScene(np.ones((3, 8, 8), np.uint8), SENSORS["rgb"])
-    assert load_translator("auto", picture).name == "fill"
+    shown = load_translator("auto", picture)
+    assert (shown.name, set(shown.bands_out)) == ("decloud-rgb", {"red", "green", "blue"})
     coarse = utm_geobox((8, 8)).zoom_out(6)
     scene = ArrayScene(np.ones((4, *coarse.shape), np.uint16), make_sensor(), coarse)
     assert load_translator("auto", scene).name == "fill"
@@ -109,6 +128,50 @@ def test_it_beats_the_fill_on_places_it_has_not_seen(shared_data: Path, tmp_path
     # nothing shines through: it may be no better, and is hardly worse
     assert gain("thick") > -0.15
     assert gain("pairs_thick") > -0.25
+
+
+def test_a_picture_is_cleared_in_its_own_numbers() -> None:
+    """Grey veil over a bright and a dark field: the model draws both, and nothing else changes."""
+    ground = np.full((3, 96, 96), 60, np.uint8)
+    ground[:, :, 48:] = 120
+    ground[1] += 10
+    veil = np.zeros((96, 96), bool)
+    veil[30:66, 30:66] = True
+    dn = np.where(veil, (0.5 * ground + 110).astype(np.uint8), ground)
+    picture = ArrayScene(dn, SENSORS["rgb"], utm_geobox((96, 96)))
+    with ArraySink(3, (96, 96), np.uint8) as sink:
+        decloud(picture, sink, mask=veil)
+    assert np.array_equal(sink.dn[:, ~veil], dn[:, ~veil])
+    before, after = (
+        np.abs(each[:, veil].astype(float) - ground[:, veil]).mean() for each in (dn, sink.dn)
+    )
+    assert after < before / 2.5
+
+
+@pytest.mark.slow
+def test_colours_and_pictures_beat_what_needs_no_training(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    from geodecloud.datasets import prepare_data
+    from geodecloud.learn.data import ChipData
+    from geodecloud.learn.models import from_model
+
+    splits = Path(__file__).resolve().parents[1] / "benchmarks/splits.json"
+    packed = prepare_data(
+        shared_data, bands=("B02", "B03", "B04", "B08"), dataset_type="CloudRemoval",
+        splits=splits, fold=HELD_OUT_FOLD, working_dir=tmp_path,
+    )  # fmt: skip
+
+    def figures(name: str, dataset_type: str, bands: tuple[str, ...], **options: float) -> Any:
+        chips = packed.packed.select(bands)
+        data = ChipData(chips, dataset_type, packed.train, packed.valid, **options)
+        return from_model(name, data).compute_metrics()
+
+    clear = figures("decloud-rgb", "CloudRemoval", ("B02", "B03", "B04"), pictures=0.4)
+    for region, least in RGB_GAINS.items():
+        assert clear[region]["psnr"] - clear[region]["psnr_fill"] > least, region
+    colours = figures("colorize", "Colorize", ("B04", "B03", "B02"))["whole"]
+    assert colours["psnr"] > max(colours["psnr_grey"], colours["psnr_line"]) + COLOUR_GAIN
 
 
 def found_beside_the_reference(shared_data: Path, name: str, side_m: float) -> dict[str, float]:

@@ -80,7 +80,6 @@ def _with_data(
     import numpy as np
 
     from geodecloud.datasets import pack_folder
-    from geodecloud.errors import DataError
     from geodecloud.learn.data import ChipData, split
     from geodecloud.learn.dataset_types import inferred_type
     from geodecloud.learn.models import from_model
@@ -89,7 +88,8 @@ def _with_data(
 
     card = open_package(name).card
     bands = card.directions[0].bands_out
-    kind = dataset_type or card.training.get("dataset_type")
+    learnt = card.training.get("data", {}).get("dataset_type")
+    kind = dataset_type or card.training.get("dataset_type") or learnt
     if data.suffix != ".safetensors":
         packed_path = folder / "chips.safetensors"
         pack_folder(
@@ -102,13 +102,8 @@ def _with_data(
         )
         data = packed_path
     packed = PackedChips(data)
-    have = packed.sides["target"].bands
-    if have != bands and card.task != "cloud-mask":  # which looks for its bands among these
-        raise DataError(
-            f"{data} has bands {', '.join(have)}",
-            f"{name} draws {', '.join(bands)}",
-            "pack these bands, in this order",
-        )
+    if card.task != "cloud-mask":  # which looks for its bands among these
+        packed = packed.select(bands)
     if kind is None:
         kind = OF_TASK.get(card.task) or inferred_type(packed)
     every = np.arange(len(packed))

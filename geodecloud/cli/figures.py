@@ -7,7 +7,7 @@ from typing import Any
 
 DIGITS = {"psnr": 2, "ssim": 4, "sam": 2, "mae": 5}
 UNITS = {"psnr": "PSNR dB", "ssim": "SSIM", "sam": "SAM deg", "mae": "MAE"}
-NAIVE = ("fill", "identity", "mean", "telea")
+NAIVE = ("fill", "identity", "mean", "telea", "grey", "line")
 
 
 def table(regions: Mapping[str, Any], kinds: Sequence[str] = ("psnr",)) -> list[str]:

@@ -262,6 +262,14 @@ class Colouring(Translation):
         drawn: Tensor = self.generator(self.condition(pixels, extra))
         return self.encoder.decode(self.source_encoder(pixels) + drawn)
 
+    def naive(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Return what needs no network: brightness in every band, and the untrained answer."""
+        n_bands = len(self.encoder.low)
+        return {
+            "grey": pixels.expand(-1, n_bands, -1, -1),
+            "line": self.encoder.decode(self.source_encoder(pixels)),
+        }
+
 
 class Generation(nn.Module):
     """Answers the generator's drawing of random numbers, decoded into the target's unit."""

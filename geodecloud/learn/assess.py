@@ -65,7 +65,9 @@ def assess(
     if data.dataset_type in OWN_FIGURES:
         result["regions"] = model.compute_metrics()
     else:
-        measure = partial(evaluate, model.answer, data_range=data_range, thorough=True)
+        measure = partial(
+            evaluate, model.answer, data_range=data_range, thorough=True, naive=model.naive
+        )
         pairs = measure(data.valid_pairs(device))
         result["regions"] = measure(windows())
         result["regions"] |= {f"pairs_{name}": found for name, found in pairs.items()}

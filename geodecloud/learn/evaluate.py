@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,16 @@ from geodecloud.metrics import sam, ssim
 
 Answerer = Callable[[Batch], Tensor]
 Figures = dict[str, dict[str, float]]
+
+
+class Naive(Protocol):
+    """Answers that were never trained, by name: ``learn.naive.naive_answers`` is one."""
+
+    def __call__(self, batch: Batch, *, thorough: bool = False) -> dict[str, Tensor]:
+        """Return them, each (B, C, H, W) in the target's unit."""
+        ...
+
+
 Array = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
@@ -45,6 +56,7 @@ def evaluate(
     *,
     data_range: float = 1.0,
     thorough: bool = False,
+    naive: Naive = naive_answers,
 ) -> Figures:
     """Return figures of a model by region, beside those of naive answers to the same windows.
 
@@ -60,10 +72,11 @@ def evaluate(
         data_range: from the lowest value to the highest that there can be; 1 for reflectance.
         thorough: SSIM in all regions (else in "whole" without a mask, "masked" with one), and the
             slower naive answers.
+        naive: gives the naive answers.
     """
     sums: dict[str, dict[str, float]] = {}
     for batch in batches:
-        answers = {"": pasted(answer(batch), batch), **naive_answers(batch, thorough=thorough)}
+        answers = {"": pasted(answer(batch), batch), **naive(batch, thorough=thorough)}
         found = {name: _numpy(where) for name, where in regions(batch).items()}
         target = _numpy(batch["target"])
         main = "masked" if "masked" in found else "whole"

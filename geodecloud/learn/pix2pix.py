@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from geodecloud.errors import OptionError
+from geodecloud.learn.adapters import Colouring
 from geodecloud.learn.backbones import BackboneUNet
 from geodecloud.learn.data import ChipData
 from geodecloud.learn.directions import name_of, new_direction, refuse_uneven
@@ -164,6 +165,11 @@ class Pix2Pix(Model):
             # a state that is older than an option fits where the option is left alone
             **{name: value for name, (value, usual) in further.items() if value != usual},
         }
+
+    def naive(self, batch: Batch, *, thorough: bool = False) -> dict[str, Tensor]:
+        """Return what the model has to beat; of colours also their grey and a line a band."""
+        found, network = super().naive(batch, thorough=thorough), self.networks["forward"]
+        return found | (network.naive(batch["pixels"]) if isinstance(network, Colouring) else {})
 
     def losses(self, phase: Phase, batch: Batch, carried: Carried) -> tuple[Losses, Carried]:
         """Return the losses of a phase: the generator's, then the discriminator's on its answers.

@@ -253,6 +253,13 @@ def test_colours_are_learnt_of_their_grey(chips) -> None:
     model = small_model(data_of(chips, "Colorize"), gan_weight=0)
     way = model.directions["forward"]
     assert (way["bands_in"], way["bands_out"]) == (("luma",), BANDS)
+    batch = next(model.data.valid_batches(CPU))
+    naive = model.naive(batch)
+    assert torch.equal(naive["grey"], batch["pixels"].expand_as(batch["target"]))
+    torch.testing.assert_close(model.answer(batch), naive["line"])  # untrained
+    figures = model.compute_metrics()["whole"]
+    assert figures["psnr"] == pytest.approx(figures["psnr_line"])
+    assert figures["psnr_grey"] > 0
     history = model.fit(2, lr=1e-2, steps_per_epoch=6, device="cpu", checkpoint=False)
     assert history.rows[1]["l1_loss"] < history.rows[0]["l1_loss"]
 
