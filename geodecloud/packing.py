@@ -164,7 +164,9 @@ class _Expected:
             )
 
     def place(self, sample: Sample, geobox: Any) -> str | None:
-        """What stays together without a map; None where blocks of the map say it."""
+        """What stays together; None where blocks of the map say it."""
+        if sample.place is not None:
+            return sample.place
         if geobox.crs is not None or sample.grid is not None:
             return None
         return sample.name if self.is_chips or self.n_samples >= FEWEST_FILES else None
@@ -188,7 +190,7 @@ def _opened(sample: Sample, expected: _Expected, stack: ExitStack) -> TrainingSc
     """
     sides: dict[str, Scene] = {}
     for side, path in sample.files.items():
-        scene = expected.work.reading.open(path, side)
+        scene = expected.work.reading.open(path, side, sample.sensors.get(side))
         stack.callback(scene.close)
         expected.check(side, path, scene)
         pixels = expected.usual[side]

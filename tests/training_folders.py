@@ -140,6 +140,27 @@ def _eurosat_13(root: Path) -> None:
             write_raster(path, (64, 64), at=40 * (4 * number + i), count=13, bands=())
 
 
+def _sen12mscr(root: Path) -> None:
+    """Two places of two seasons as they are unpacked, three patches each; of 13 and 2 bands."""
+    radar = {"count": 2, "dtype": "float32", "low": -25, "high": -3}
+    for number, (season, place) in enumerate((("ROIs1158_spring", 39), ("ROIs1970_fall", 8))):
+        for patch in range(3):
+            at = 100 * number + 4 * patch  # half of each lies on the next
+            for kind in ("s1", "s2", "s2_cloudy"):
+                folder = root / f"{season}_{kind}" / f"{kind}_{place}"
+                path = folder / f"{season}_{kind}_{place}_p{30 + patch}.tif"
+                bands = radar if kind == "s1" else {"count": 13}
+                write_raster(path, (64, 64), at=at, **{"bands": (), **bands})
+
+
+def _sen12ms_flat(root: Path) -> None:
+    """Clear patches of four places, all in one folder, beside land cover."""
+    for i in range(N_CHIPS):
+        for kind, bands in (("s2", BANDS), ("lc", ())):
+            name = f"ROIs1868_summer_{kind}_{7 + i // 3}_p{i}.tif"
+            write_raster(root / name, at=8 * i, bands=bands)
+
+
 def _loose_chips(root: Path) -> None:
     for i in range(N_CHIPS):
         write_raster(root / f"chip{i:02}.tif", at=8 * i)
@@ -168,6 +189,8 @@ FOLDERS: dict[str, tuple[str, str | None, int, Callable[[Path], object]]] = {
     "domains by hand": ("by hand", "CycleGAN", 2 * N_CHIPS, _by_hand_apart),
     "EuroSAT pictures": ("classes", None, 12, _eurosat_rgb),
     "EuroSAT 13 bands": ("classes", "CloudRemoval", 12, _eurosat_13),
+    "SEN12MS-CR": ("patches", "CloudRemoval", 6, _sen12mscr),
+    "SEN12MS, flat": ("patches", "CloudRemoval", N_CHIPS, _sen12ms_flat),
     "loose chips": ("loose", "CloudRemoval", N_CHIPS, _loose_chips),
     "loose scenes": ("loose", "CloudRemoval", 2, _loose_scenes),
 }  # fmt: skip

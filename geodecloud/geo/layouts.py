@@ -23,6 +23,8 @@ from geodecloud.geo.listing import (
     files_below,
 )
 from geodecloud.geo.manifest import MANIFEST, named
+from geodecloud.geo.sen12mscr import CLEAR, PATCH_SENSORS, is_patch, patches_below, place_of
+from geodecloud.geo.sensors import SENSORS
 
 MOST_LOOKED_AT = 10_000
 """Entries of a folder that are looked at for folders inside it: with more, it holds chips."""
@@ -121,6 +123,8 @@ class SideLayout:
 class ClassLayout:
     """A folder for each class, its name before each file's number; classes are merged.
 
+    With 13 bands it is top-of-atmosphere reflectance, which its files do not say.
+
     Source: EuroSAT, Helber et al. 2019, https://arxiv.org/abs/1709.00029
     """
 
@@ -141,7 +145,27 @@ class ClassLayout:
 
     def samples(self, root: Path, name: str = "") -> Samples:
         """Return the chips of all classes."""
-        return Listing({"target": Folder(root, deep=True)}, name)
+        sensors = {"target": SENSORS["sentinel-2-l1c"]}
+        return Listing({"target": Folder(root, deep=True)}, name, sensors=sensors)
+
+
+@dataclass(frozen=True, slots=True)
+class PatchLayout:
+    """SEN12MS-CR as it is unpacked, in whichever folders: the files' names say what they are."""
+
+    shows: str = "patches named as SEN12MS-CR names them: ROIs1158_spring_s2_39_p100.tif"
+    dataset_type: str = "CloudRemoval"
+
+    def matches(self, root: Path) -> bool:
+        """Say whether the first raster is a patch, and some are clear."""
+        if not is_patch(_any_raster(root, deep=True)):
+            return False
+        return any(is_patch(file, CLEAR) for file in files_below(root, deep=True))
+
+    def samples(self, root: Path, name: str = "") -> Samples:
+        """Return pairs, with radar where it is there; clear patches where they are alone."""
+        sides = patches_below(root)
+        return Listing(sides, name, sensors=PATCH_SENSORS, place_of=place_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +224,7 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
             may_be_inside="images",
         ),
         "classes": ClassLayout(),
+        "patches": PatchLayout(),
         "loose": LooseLayout(),
     }
 )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 from sys import intern
-from typing import overload
+from typing import Protocol, overload
 
 from geodecloud.errors import InputError
 from geodecloud.geo.manifest import Manifest
+from geodecloud.geo.sensors import Sensor
 
 RASTERS = frozenset({".tif", ".tiff", ".jp2"})
 PICTURES = frozenset({".png", ".jpg", ".jpeg"})
@@ -28,12 +29,35 @@ class Sample:
         files: one for each side.
         grid: what transforms count in where files have no CRS: the name of a scene.
         inside: (height, width) that is measured; what lies beyond is padding.
+        place: what stays on one side of a split together, where the layout knows.
+        sensors: by side, what saw it, where the layout knows: for files that do not say.
     """
 
     name: str
     files: Mapping[str, Path]
     grid: str | None = None
     inside: tuple[int, int] | None = None
+    place: str | None = None
+    sensors: Mapping[str, Sensor] = field(default_factory=dict)
+
+
+class Files(Protocol):
+    """Files of one side, by names that those of the other sides share.
+
+    Attributes:
+        faults: files that cannot be told from others.
+    """
+
+    faults: list[str]
+
+    @property
+    def names(self) -> Set[str]:
+        """What each is called."""
+        ...
+
+    def file(self, name: str) -> Path:
+        """Return the file of a name."""
+        ...
 
 
 class Listing(Sequence[Sample]):
@@ -44,23 +68,33 @@ class Listing(Sequence[Sample]):
     Args:
         folders: by side.
         name: put before the samples' names.
+        sensors: by side, of samples of which the layout knows what saw them.
+        place_of: the place of a name, where the layout knows it.
 
     Attributes:
         faults: files without a partner, or with a double.
     """
 
-    def __init__(self, folders: Mapping[str, Folder], name: str = "") -> None:
+    def __init__(
+        self,
+        folders: Mapping[str, Files],
+        name: str = "",
+        *,
+        sensors: Mapping[str, Sensor] | None = None,
+        place_of: Callable[[str], str] | None = None,
+    ) -> None:
         """Match the names."""
         self.folders, self._name = folders, name
+        self._sensors, self._place_of = sensors or {}, place_of
         first, *others = folders.values()
-        common: Set[str] = first.endings.keys()
+        common: Set[str] = first.names
         for other in others:
-            common = common & other.endings.keys()
+            common = common & other.names
         self._stems = sorted(common)
         self.faults: list[str] = [f for folder in folders.values() for f in folder.faults]
         for folder in folders.values():
-            if len(folder.endings) > len(self._stems):
-                alone = sorted(folder.endings.keys() - common)
+            if len(folder.names) > len(self._stems):
+                alone = sorted(folder.names - common)
                 self.faults += [f"{folder.file(stem)} has no partner" for stem in alone]
 
     def __len__(self) -> int:
@@ -77,7 +111,8 @@ class Listing(Sequence[Sample]):
             return [self[i] for i in range(len(self))[index]]
         stem = self._stems[index]
         files = {side: folder.file(stem) for side, folder in self.folders.items()}
-        return Sample(self._name + stem, files)
+        place = self._place_of and self._name + self._place_of(stem)
+        return Sample(self._name + stem, files, place=place, sensors=self._sensors)
 
     @property
     def sides(self) -> frozenset[str]:
@@ -86,7 +121,12 @@ class Listing(Sequence[Sample]):
 
     def apart(self) -> Joined:
         """Return the sides as samples of their own: two domains."""
-        return Joined([Listing({side: f}, self._name) for side, f in self.folders.items()])
+        return Joined(
+            [
+                Listing({side: f}, self._name, sensors=self._sensors, place_of=self._place_of)
+                for side, f in self.folders.items()
+            ]
+        )
 
 
 class Joined(Sequence[Sample]):
@@ -186,9 +226,14 @@ class Folder:
                     self.faults.append(f"{path / entry} has the name of {stem}{other}")
         self.endings = found[True] or found[False]
 
-    def file(self, stem: str) -> Path:
+    @property
+    def names(self) -> Set[str]:
+        """What each is called, without the ending."""
+        return self.endings.keys()
+
+    def file(self, name: str) -> Path:
         """Return the file of a name."""
-        return self.path / f"{stem}{self.endings[stem]}"
+        return self.path / f"{name}{self.endings[name]}"
 
 
 def files_below(folder: Path, *, deep: bool, before: str = "") -> Iterator[str]:

@@ -55,18 +55,23 @@ class Reading:
     scale: float | None = None
     offset: float | None = None
 
-    def open(self, path: Path, side: str) -> RasterScene:
+    def open(self, path: Path, side: str, sensor: Sensor | None = None) -> RasterScene:
         """Return a file as a scene of the bands that are wanted.
+
+        ``sensor`` is what the layout knows to have seen it: it names bands that have no names, and
+        says the level of reflectance that has none.
 
         Raises:
             InputError: it is damaged, or lacks a band.
         """
         scene = self._opened(path)
         try:
-            names = self._names(scene.sensor, side)
+            names = self._names(scene.sensor, side, sensor)
             if names is not None:
                 scene.close()
                 scene = self._opened(path, names)
+            if sensor is not None and _saw(sensor, scene):
+                scene.sensor = replace(scene.sensor, name=sensor.name, level=sensor.level)
             scene = scene.select(self._wanted(scene.sensor, side))
             if self.imagery_type and scene.sensor.name == "unknown":
                 scene.sensor = replace(scene.sensor, name=self.imagery_type)
@@ -85,15 +90,15 @@ class Reading:
     def _asked(self, side: str) -> Sequence[str] | None:
         return self.bands.get(side) if isinstance(self.bands, Mapping) else self.bands
 
-    def _names(self, sensor: Sensor, side: str) -> Sequence[str] | None:
+    def _names(self, sensor: Sensor, side: str, known: Sensor | None) -> Sequence[str] | None:
         """Names for bands that have none."""
         if not all(name.startswith("band_") for name in sensor.band_names):
             return None
         asked = self._asked(side)
         if asked is not None and len(asked) == len(sensor.bands):
             return asked
-        known = IMAGERY.get((self.imagery_type or "").lower(), ())
-        return known if len(known) == len(sensor.bands) else None
+        usual = IMAGERY.get((self.imagery_type or "").lower(), known.band_names if known else ())
+        return usual if len(usual) == len(sensor.bands) else None
 
     def _wanted(self, sensor: Sensor, side: str) -> tuple[str, ...]:
         names = sensor.band_names
@@ -114,6 +119,11 @@ class Reading:
                 "bands are counted from 0",
                 "name them instead",
             ) from error
+
+
+def _saw(sensor: Sensor, scene: RasterScene) -> bool:
+    """Say whether a scene's bands are some of a sensor's, at a level that it does not say."""
+    return scene.sensor.level is None and set(scene.sensor.band_names) <= set(sensor.band_names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +159,8 @@ def survey(
     for sample in (*samples[::step], samples[-1]):  # the last may be of a side of its own
         for side, path in sample.files.items():
             try:
-                looks.setdefault(side, []).append(_look(path, side, reading))
+                look = _look(reading.open(path, side, sample.sensors.get(side)))
+                looks.setdefault(side, []).append(look)
             except RadiometryError:
                 raise
             except InputError as error:
@@ -170,8 +181,8 @@ class _Look:
     values: npt.NDArray[np.float32]
 
 
-def _look(path: Path, side: str, reading: Reading) -> _Look:
-    with reading.open(path, side) as scene:
+def _look(opened: RasterScene) -> _Look:
+    with opened as scene:
         shape, sensor = shape_of(scene.geobox), scene.sensor
         if sensor.unit not in {"reflectance", "dB"}:
             return _Look(sensor, shape, np.zeros(0, np.float32))

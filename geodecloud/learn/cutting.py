@@ -21,6 +21,7 @@ from geodecloud.progress import Listener, Progress, silent
 
 if TYPE_CHECKING:
     from geodecloud.geo.scene import Scene
+    from geodecloud.geo.sensors import Sensor
 
 MASK = Side(("class",), "class")
 CLEAR, THIN, THICK, SHADOW = range(4)
@@ -30,6 +31,9 @@ CLEAR, THIN, THICK, SHADOW = range(4)
 THIN_ABOVE, THICK_ABOVE = 0.04, 0.15
 # A shadow leaves less than this part of the near infrared; seasons rarely take so much.
 SHADOW_BELOW = 0.65
+
+VISIBLE_NM, INFRARED_NM = 700.0, 833.0
+"""Below the one bands are visible; the near infrared is the band that is nearest to the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +160,8 @@ def _add_windows(writer: PackWriter, scene: TrainingScene, cut: Cut, blocks: Map
         if any(valid.mean() < cut.min_valid for _, valid in sides.values()):
             continue
         if _is_cloud_pair(scene):
-            classes = mark_clouds(sides["source"][0], sides["target"][0])[None]
+            rows = _telling(scene.sides["target"].sensor)
+            classes = mark_clouds(sides["source"][0][rows], sides["target"][0][rows])[None]
             valid = np.all(sides["source"][1] & sides["target"][1], 0, keepdims=True)
             sides["mask"] = classes.astype(np.float32), valid
         if scene.attribution:
@@ -210,6 +215,19 @@ def read_padded(scene: Scene, window: Window) -> tuple[Floats, Flags]:
     values[:, rows, cols] = scene.sensor.to_reflectance(dn)
     flags[:, rows, cols] = valid
     return values, flags
+
+
+def _telling(sensor: Sensor) -> list[int]:
+    """The bands that tell clouds from ground: the visible ones, then the near infrared.
+
+    Without known wavelengths it is all of them, in their order.
+    """
+    light = [band.wavelength_nm for band in sensor.bands]
+    if any(nm is None for nm in light):
+        return list(range(len(light)))
+    infrared = min(range(len(light)), key=lambda row: abs((light[row] or 0) - INFRARED_NM))
+    visible = [row for row, nm in enumerate(light) if nm and nm < VISIBLE_NM and row != infrared]
+    return [*visible, infrared]
 
 
 def mark_clouds(cloudy: Floats, clear: Floats) -> npt.NDArray[np.uint8]:

@@ -89,6 +89,18 @@ def test_a_shadow_is_dark_in_the_near_infrared() -> None:
     assert (classes[:10] == CLEAR).all()
 
 
+def test_of_more_bands_those_tell_that_clouds_change(tmp_path: Path) -> None:
+    sensor = SENSORS["sentinel-2-l1c"]
+    cloudy, clear = np.full((2, len(sensor.bands), 32, 32), 1000, np.uint16)
+    seen = sensor.index([name for name in sensor.band_names if name not in {"B09", "B10"}])
+    cloudy[seen, :12] = 7000  # water vapour hides a low cloud from the two
+    sides = {"target": scene_of(clear, sensor), "source": scene_of(cloudy, sensor)}
+    pack([TrainingScene("a", sides, level="L1C")], tmp_path / "chips.safetensors", Cut(32))
+    classes, _ = PackedChips(tmp_path / "chips.safetensors").read("mask", np.array([0]))
+    assert (classes[0, 0, :10] == THICK).all()
+    assert (classes[0, 0, 18:] == CLEAR).all()
+
+
 def test_nan_in_chips_is_one_clear_error(tmp_path: Path) -> None:
     dn = np.ones((1, 32, 32), np.float32)
     dn[0, 3, 3] = np.nan
