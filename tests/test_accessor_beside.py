@@ -27,8 +27,11 @@ from geodecloud.errors import (
 )
 from geodecloud.geo.crossing import way_between
 from geodecloud.geo.profile import Profile
-from geodecloud.geo.raster import write_array
+from geodecloud.geo.raster import open_scene, write_array
 from geodecloud.geo.sensors import SENSORS
+from geodecloud.geo.tiling import Window
+from geodecloud.in_strips import Declouding
+from geodecloud.options import DecloudOptions
 from geodecloud.paste import GENERATED, OTHER_DATE
 from geodecloud.pipeline import Answer
 from tests.labelled_scenes import CRS, NAMES, Blur, array, dataset, geobox, ground, stacked
@@ -93,6 +96,7 @@ def test_other_dates_help_as_they_help_the_command(
         assert np.array_equal(clear.provenance, read(origin)[0])
 
 
+@pytest.mark.slow
 def test_other_dates_of_an_array_are_the_nearest_within_days() -> None:
     cube = dataset(np.stack([later(5), ground(), later(-30)]), times=3)
     times = np.array(["2024-05-20", "2024-06-01", "2024-06-04"], "datetime64[ns]")
@@ -289,6 +293,7 @@ def test_where_nothing_can_stand_outside_of_an_area_it_is_refused() -> None:
         picture.geodecloud.decloud("fill", mask="none", aoi=AREA)
 
 
+@pytest.mark.slow
 def test_uncertainty_is_that_of_the_command(tmp_path: Path) -> None:
     cloudy = on_disk(tmp_path / "cloudy.tif", ground())
     spread = tmp_path / "spread.tif"
@@ -349,5 +354,26 @@ def test_what_cannot_help_is_refused_at_the_call(asked, error, match: str) -> No
 def test_a_date_that_cannot_be_cleared_is_named() -> None:
     cube = dataset(np.stack([ground(), np.full_like(ground(), 7900)]), times=2)
     lazy = cube.chunk(CHUNKS).geodecloud.decloud("fill", mask="spectral")
-    with pytest.raises(OptionError, match="time 2024-06-11: .* of the scene is cloud"):
+    with pytest.raises(OptionError, match=r"time 2024-06-11: .* of the scene is cloud"):
         lazy.compute()
+
+
+def test_what_strips_need_to_know_travels_without_the_pixels(cloudy: Path, may: Path) -> None:
+    options = DecloudOptions(references=[may], mask="spectral", **SIZE)
+    with open_scene(cloudy) as scene:
+        work = Declouding(scene, options)
+        prepared = work.prepare(scene, print)
+        strip = work.strips(0)[1]
+        wanted = work.do(scene, strip, prepared)
+        again = pickle.loads(pickle.dumps(prepared))  # an open file cannot
+        assert np.array_equal(work.do(scene, strip, again).dn, wanted.dn)
+
+
+def test_a_date_travels_without_the_others_of_its_array() -> None:
+    cube = dataset(np.stack([ground()] * 3), times=3).chunk({"time": 1, **CHUNKS})
+    scenes = [labelled.geodecloud.scenes()[0] for labelled in (cube, cube.isel(time=[0]))]
+    sizes = [len(pickle.dumps(scene)) for scene in scenes]
+    assert sizes[0] < 1.1 * sizes[1]
+    again = pickle.loads(pickle.dumps(scenes[0]))
+    window = Window(20, 30, 30, 20)
+    assert np.array_equal(again.read(window)[0], scenes[1].read(window)[0])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import dask.array
+import dask.core
 import numpy as np
 from dask.delayed import delayed
 
@@ -15,7 +16,8 @@ from geodecloud.accessor.scene import InMemory
 from geodecloud.geo.scene import Array
 from geodecloud.geo.tiling import Window
 
-da: Any = dask.array  # its functions carry no types
+da: Any = dask.array  # their functions carry no types
+core: Any = dask.core
 
 
 class _Rows(NamedTuple):
@@ -52,7 +54,8 @@ class Chunks:
         self._mine = threading.local()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel without what is kept."""
+        """Travel without what is kept, and without what other scenes of the array are made of."""
+        self._array = _alone(self._array)
         return Chunks, (self._array,)
 
     def forget(self) -> None:
@@ -123,6 +126,12 @@ def strips(
 def whole(make: Callable[..., Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
     """Return a lazy array of one chunk."""
     return da.from_delayed(delayed(make, pure=False)(), shape, dtype)
+
+
+def _alone(array: Any) -> Any:
+    """The same array, whose graph holds nothing that it does not need."""
+    graph = array.dask.cull(list(core.flatten(array.__dask_keys__())))
+    return da.Array(graph.to_dict(), array.name, array.chunks, meta=array._meta)
 
 
 def _computed(array: Any) -> Array:

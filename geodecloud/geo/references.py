@@ -97,9 +97,13 @@ class ReferenceFill:
             mask: True where a pixel is to be generated.
             references: those that are ``used``.
         """
-        patched, left = _stacked(scene, mask, references, self._layers)
+        layers = [
+            layer.over(scene, mask, reference)
+            for layer, reference in zip(self._layers, references, strict=True)
+        ]
+        patched, left = _stacked(scene, mask, references, layers)
         observed = _Where(partial(_apart, mask, left))
-        return type(self)(self._layers, self.used, self._rest.over(patched, left), observed)
+        return type(self)(layers, self.used, self._rest.over(patched, left), observed)
 
 
 def seen_by_reference_fill(scene: Scene, window: Window) -> Window:
@@ -116,10 +120,14 @@ class _Layer(NamedTuple):
 
     @classmethod
     def build(cls, scene: Scene, mask: Mask, reference: Reference, on_progress: Listener) -> _Layer:
-        gain, offset = match(scene, mask, reference)
-        other = _Derived(scene, partial(_lit, reference, gain, offset))
-        difference = _Derived(scene, partial(_difference, scene, other))
-        return cls(gain, offset, Fill.build(difference, mask, on_progress=on_progress))
+        line = match(scene, mask, reference)
+        difference = _Derived(scene, partial(_difference, scene, reference, *line))
+        return cls(*line, Fill.build(difference, mask, on_progress=on_progress))
+
+    def over(self, scene: Scene, mask: Mask, reference: Reference) -> _Layer:
+        line = self.gain, self.offset
+        difference = _Derived(scene, partial(_difference, scene, reference, *line))
+        return self._replace(difference=self.difference.over(difference, mask))
 
 
 def _stacked(
@@ -129,11 +137,8 @@ def _stacked(
     patched: Scene = _Derived(scene, partial(_values, scene))
     left = mask
     for reference, layer in zip(references, layers, strict=True):
-        other = _Derived(scene, partial(_lit, reference, layer.gain, layer.offset))
-        difference = _Derived(scene, partial(_difference, scene, other))
-        drawn = layer.difference.over(difference, mask)
-        patched = _Derived(scene, partial(_patched, patched, left, other, drawn))
-        left = _Where(partial(_unseen, left, other))
+        patched = _Derived(scene, partial(_patched, patched, left, reference, layer))
+        left = _Where(partial(_unseen, left, reference))
     return patched, left
 
 
@@ -195,25 +200,27 @@ def _seen(reference: Reference, window: Window) -> tuple[Floats, Flags]:
     return reference.scene.sensor.to_reflectance(dn), np.broadcast_to(whole, dn.shape)
 
 
-def _difference(scene: Scene, other: _Derived, window: Window) -> tuple[Floats, Flags]:
+def _difference(
+    scene: Scene, reference: Reference, gain: Floats, offset: Floats, window: Window
+) -> tuple[Floats, Flags]:
     dn, valid = scene.read(window)
-    seen, usable = other.read(window)
-    return scene.sensor.to_reflectance(dn) - seen, valid & usable
+    lit, usable = _lit(reference, gain, offset, window)
+    return scene.sensor.to_reflectance(dn) - lit, valid & usable
 
 
 def _patched(
-    below: Scene, left: Mask, other: _Derived, drawn: Fill, window: Window
+    below: Scene, left: Mask, reference: Reference, layer: _Layer, window: Window
 ) -> tuple[Floats, Flags]:
     pixels, valid = below.read(window)
-    seen, usable = other.read(window)
+    lit, usable = _lit(reference, layer.gain, layer.offset, window)
     here = left.read(window) & usable
     if not here.any():
         return pixels, valid
-    return np.where(here, seen + drawn.read(window), pixels), valid | here
+    return np.where(here, lit + layer.difference.read(window), pixels), valid | here
 
 
-def _unseen(left: Mask, other: _Derived, window: Window) -> Flags:
-    flags: Flags = left.read(window) & ~other.read(window)[1][0]
+def _unseen(left: Mask, reference: Reference, window: Window) -> Flags:
+    flags: Flags = left.read(window) & ~_seen(reference, window)[1][0]
     return flags
 
 

@@ -4,6 +4,7 @@ import datetime
 import pickle
 import re
 from itertools import pairwise
+from threading import Lock
 
 import numpy as np
 from hypothesis import given
@@ -15,6 +16,7 @@ from geodecloud.geo.references import Reference, ReferenceFill, seen_by_referenc
 from geodecloud.geo.scene import ArrayMask, ArrayScene, shape_of
 from geodecloud.geo.tiling import Window
 from geodecloud.metrics import psnr
+from geodecloud.strips import Outline
 from tests.geo.test_fill import blobs, windows
 from tests.strategies import make_scene
 
@@ -60,6 +62,7 @@ class Within:
         self._whole, self._window = whole, window
         for name in ("geobox", "sensor"):
             setattr(self, name, getattr(whole, name, None))
+        self.file = Lock()  # as an open file, it cannot travel
 
     def read(self, window):
         assert window in self._window
@@ -74,11 +77,13 @@ def test_a_fill_that_travelled_is_read_from_a_part_of_the_scene(data, seed):
         Reference(in_other_light(scene), ArrayMask(~mask.read(WHOLE))),
         Reference(in_other_light(scene, 1.2), ArrayMask(blobs(SHAPE, 0.3, seed + 2))),
     ]
-    fill = ReferenceFill.build(scene, mask, references)
+    here = [Reference(Within(each.scene, WHOLE), each.mask) for each in references]
+    fill = ReferenceFill.build(Within(scene, WHOLE), Within(mask, WHOLE), here)
     assert fill.used == (0, 2)
     window = data.draw(windows(SHAPE))
     seen = seen_by_reference_fill(scene, window)
-    again = pickle.loads(pickle.dumps(fill)).over(
+    outlines = [Reference(Outline.of(references[i].scene), references[i].mask) for i in fill.used]
+    again = pickle.loads(pickle.dumps(fill.over(Outline.of(scene), mask, outlines))).over(
         Within(scene, seen),
         Within(mask, seen),
         [Reference(*(Within(whole, seen) for whole in references[i])) for i in fill.used],
