@@ -34,7 +34,7 @@ from geodecloud.geo.publish import alone
 from geodecloud.geo.scene import Scene
 from geodecloud.geo.signing import signer_of
 from geodecloud.models import DEFAULT_MODEL, load_packaged, load_translator, resolve_model
-from geodecloud.options import DecloudOptions
+from geodecloud.options import DecloudOptions, DecloudResult
 from geodecloud.run.baselines import BASELINES
 from geodecloud.run.package import UNCERTAINTY, Package, open_package
 from geodecloud.run.pictures import suited
@@ -255,30 +255,7 @@ def _done(job: Job, out: Path, n_threads: int | None) -> JobResult:
     with alone(folder), ExitStack() as stack:
         sweep(folder)
         notes: list[str] = []
-        scene = _opened(job.scene, job, stack, notes, job.bounds)
-        names = [name for name in scene.sensor.band_names if name in job.bands]
-        scene = scene.select(names)
-        bounds = job.bounds if scene.geobox.crs is None else bounds_of(scene.geobox)
-        helpers = [_opened(each, job, stack, notes, bounds) for each in job.references]
-        radar = _opened(job.radar, job, stack, notes, bounds) if job.radar else None
-        package, translator = _translator(job, scene, n_threads)
-        is_spread_known = _knows_spread(job, package)
-        if not is_spread_known:
-            (folder / SPREAD).unlink(missing_ok=True)  # of a job with other options
-        if job.uncertainty and not is_spread_known:
-            notes.append(f"no uncertainty: {translator.name} does not say how uncertain it is")
-        result = decloud(
-            scene,
-            folder / CLEAR,
-            DecloudOptions(**job.options),
-            model=translator,
-            references=helpers,
-            sar=radar,
-            provenance=folder / PROVENANCE,
-            uncertainty=folder / SPREAD if is_spread_known else None,
-            mask_out=folder / MASK,
-            overwrite=True,
-        )
+        package, result = _cleared(job, folder, stack, notes, n_threads)
         record(folder, out, Made(job.item, job.digest, result, _links(job), package))
     return JobResult(
         job.id,
@@ -290,6 +267,35 @@ def _done(job: Job, out: Path, n_threads: int | None) -> JobResult:
         observed_share=result.observed_share,
         model=result.model,
         notes=tuple(redacted_text(note) for note in (*notes, *result.notes)),
+    )
+
+
+def _cleared(
+    job: Job, folder: Path, stack: ExitStack, notes: list[str], n_threads: int | None
+) -> tuple[Package | None, DecloudResult]:
+    """Write the rasters of a job; return the model and what it has done."""
+    scene = _opened(job.scene, job, stack, notes, job.bounds)
+    scene = scene.select([name for name in scene.sensor.band_names if name in job.bands])
+    bounds = job.bounds if scene.geobox.crs is None else bounds_of(scene.geobox)
+    helpers = [_opened(each, job, stack, notes, bounds) for each in job.references]
+    radar = _opened(job.radar, job, stack, notes, bounds) if job.radar else None
+    package, translator = _translator(job, scene, n_threads)
+    is_spread_known = _knows_spread(job, package)
+    if not is_spread_known:
+        (folder / SPREAD).unlink(missing_ok=True)  # of a job with other options
+    if job.uncertainty and not is_spread_known:
+        notes.append(f"no uncertainty: {translator.name} does not say how uncertain it is")
+    return package, decloud(
+        scene,
+        folder / CLEAR,
+        DecloudOptions(**job.options),
+        model=translator,
+        references=helpers,
+        sar=radar,
+        provenance=folder / PROVENANCE,
+        uncertainty=folder / SPREAD if is_spread_known else None,
+        mask_out=folder / MASK,
+        overwrite=True,
     )
 
 
