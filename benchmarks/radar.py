@@ -46,8 +46,11 @@ REGIONS = ("masked", "thin", "thick", "shadow")
 FROM_NOTHING = {"widths": [16, 32, 64, 128], "second_widths": [8, 16, 32, 64]}
 """Of a model that is otherwise begun with another."""
 
-ON_CARDS = ("fill", "mean of other places", "radar as grey")
+ON_CARDS = ("fill", "mean of other places", "radar as grey", "line of other places")
 """Rows that a card names beside trained models."""
+
+NOT_SHOWN = ("mean of other places", "radar as grey")
+"""Rows without a column in the picture: one colour, and what the radar's own column shows."""
 
 Result = Mapping[str, Any]
 Pixels = npt.NDArray[np.floating[Any]]
@@ -208,7 +211,8 @@ class Gallery:
             return
         dn, _ = case.source.read(case.whole)
         high = float(np.percentile(case.target, 99.5))
-        colours = {**answers, "clear date": case.target}
+        drawn = {name: each for name, each in answers.items() if name not in NOT_SHOWN}
+        colours = {**drawn, "clear date": case.target}
         self.rows[case.place] = {
             "radar, VV": stretched(dn[0]),
             **{

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from geodecloud.benchmark.archive import Archive, Row, part_of, windows_of
 from geodecloud.benchmark.case import Case, Floats
@@ -19,6 +21,11 @@ from geodecloud.learn.cutting import CLEAR
 COLOURS = ("B04", "B03", "B02")
 PICTURES = "train/sih1733"
 PICTURE_PX = 512
+
+SIDES_PX = (1, 5, 15, 41)
+"""Squares that the line of other places takes means of radar over: speckle hides in small ones."""
+
+Doubles = npt.NDArray[np.float64]
 
 STRETCH = (2, 98)
 """Percentiles of radar that are shown as the darkest and the brightest ground."""
@@ -84,13 +91,16 @@ def radar_baselines(drafts: list[Draft]) -> list[Contestant]:
     """Return what needs no training where radar alone is seen.
 
     "mean of other places" is one colour: that of the ground elsewhere in the suite. "radar as
-    grey" stretches the first band of the radar over the brightness of the ground elsewhere.
+    grey" stretches the first band of the radar over the brightness of the ground elsewhere. "line
+    of other places" is the least squares of colours over means of radar around a pixel.
     """
     colours: dict[str, list[Floats]] = {}
+    lines: dict[str, list[_Sums]] = {}
     for draft in drafts:
         case = draft.make()
         if case is not None:
             colours.setdefault(draft.place, []).append(_quantiles(case))
+            lines.setdefault(draft.place, []).append(_Sums.of(case))
 
     def elsewhere(case: Case) -> Floats:
         """Low, mean and high of each band, (3, C), of all places but the case's."""
@@ -104,10 +114,50 @@ def radar_baselines(drafts: list[Draft]) -> list[Contestant]:
         low, _, high = (level[:, None, None] for level in elsewhere(case))
         return np.asarray(low + (high - low) * _stretched(case.source), np.float32)
 
+    def line(case: Case) -> Floats:
+        known = [each for place, found in lines.items() if place != case.place for each in found]
+        squares, products = (
+            np.sum(of, axis=0) for of in zip(*(known or lines[case.place]), strict=True)
+        )
+        weights = np.linalg.lstsq(squares, products)[0]
+        return np.asarray(np.tensordot(weights.T, _means(case), 1), np.float32)
+
     return [
         Contestant("mean of other places", SINGLE_IMAGE, one_colour),
         Contestant("radar as grey", SINGLE_IMAGE, grey),
+        Contestant("line of other places", SINGLE_IMAGE, line),
     ]
+
+
+class _Sums(NamedTuple):
+    """What is kept of a window for least squares: of means of radar, and of them with colours."""
+
+    squares: Doubles
+    products: Doubles
+
+    @classmethod
+    def of(cls, case: Case) -> _Sums:
+        seen = _means(case)[:, case.counted]
+        return cls(seen @ seen.T, seen @ case.target[:, case.counted].T.astype(np.float64))
+
+
+def _means(case: Case) -> Doubles:
+    """Means of each band of radar in squares around each pixel, and 1: (N, H, W)."""
+    assert case.source is not None  # each case here has one
+    bands = case.source.sensor.to_reflectance(case.source.read(case.whole)[0])
+    around = [_box_means(bands, side_px) for side_px in SIDES_PX]
+    return np.concatenate([*around, np.ones((1, *bands.shape[1:]))])
+
+
+def _box_means(bands: Floats, side_px: int) -> Doubles:
+    """Means (C, H, W) over squares of an odd side; beyond the rim stands what is at it."""
+    half = side_px // 2
+    rim = (half + 1, half)
+    sums = np.pad(bands.astype(np.float64), ((0, 0), rim, rim), mode="edge").cumsum(1).cumsum(2)
+    lower, upper = slice(side_px, None), slice(None, -side_px)
+    total = sums[:, lower, lower] - sums[:, upper, lower] - sums[:, lower, upper]
+    mean: Doubles = (total + sums[:, upper, upper]) / side_px**2
+    return mean
 
 
 def _quantiles(case: Case) -> Floats:

@@ -155,8 +155,11 @@ def test_colours_are_drawn_from_radar_alone(tmp_path: Path):
     result = run_suite(SUITES["sar2rgb"], archive, [model], drawn_twice=["colours"])
     assert list(result["n_cases"]) == ["south"]
     assert [row["name"] for row in result["rows"]] == [
-        "mean of other places", "radar as grey", "colours",
+        "mean of other places", "radar as grey", "line of other places", "colours",
     ]  # fmt: skip
+    psnr = {row["name"]: row["regions"]["whole"]["psnr"] for row in result["rows"]}
+    # red and blue are lines of this radar, green is not in it
+    assert psnr["line of other places"] > psnr["mean of other places"] + 1
     colours = row_of(result, "colours")
     # a hundredth of the range off, as the matrix is
     assert 30 < colours["regions"]["whole"]["psnr"] < 99
