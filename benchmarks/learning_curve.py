@@ -84,7 +84,12 @@ def measured(recipe: Recipe, asked: argparse.Namespace) -> Iterator[dict[str, An
             print(
                 f"{share:5g}% {draw:4} {row['n_places']:6} {row['n_windows']:7}"
                 f" {row['best_epoch']:5}",
-                *(f"{row['psnr'][r]:.2f} ({row['fill'][r]:.2f})" for r in row["psnr"]),
+                *(
+                    f"{row['psnr'][name]:.2f} ({row['fill'][name]:.2f})"
+                    if name in row["psnr"]
+                    else "-"
+                    for name in REGIONS
+                ),
                 flush=True,
             )
             yield row

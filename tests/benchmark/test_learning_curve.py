@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -64,6 +65,11 @@ def test_the_curve_is_measured_once_and_drawn(script, data, tmp_path: Path, caps
     assert script.main(asked) == 0
     first = capsys.readouterr().out
     assert [line.split()[0] for line in first.splitlines()] == ["share", "50%", "100%"]
+    measured = json.loads((tmp_path / "100-0" / "learning-curve.json").read_text())
+    told = dict(zip(script.REGIONS, first.splitlines()[-1].split()[5::2], strict=False))
+    assert {name: float(told[name]) for name in measured["psnr"]} == {
+        name: round(value, 2) for name, value in measured["psnr"].items()
+    }
     assert (tmp_path / "learning-curve.png").read_bytes().startswith(b"\x89PNG")
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/state.json")}
     assert len(kept) == 2
