@@ -190,9 +190,12 @@ def _time_of(labelled: Labelled, at: Place) -> np.datetime64 | None:
 
 
 def _clouds_of(labelled: Labelled, at: Place) -> float:
-    """The share of cloud that is told of the scene at a place; 0 where nothing is."""
+    """The share of cloud, in percent, that is told of the scene at a place; 0 where none is."""
+    if CLOUDS not in labelled.rasters[0].array.coords:
+        return 0.0
     share = _coordinate(labelled, CLOUDS, at)
-    return float(share) if isinstance(share, float | int) and share == share else 0.0
+    is_told = isinstance(share, np.number | float | int) and not np.isnan(share)
+    return float(share) if is_told else 100.0  # untold beside those that are told comes last
 
 
 def _coordinate(labelled: Labelled, name: str, at: Place) -> Any:
