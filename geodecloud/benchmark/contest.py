@@ -80,10 +80,12 @@ def run_suite(
         InputError: scenes are missing or damaged.
         DataError: there is no case.
     """
-    drafts = suite.drafts(archive)
-    taking_part, notes, drafts = _parted(suite, models, drafts)
+    every = suite.drafts(archive)
+    taking_part, notes, drafts = _parted(suite, models, every)
+    has_others = len({draft.place for draft in drafts}) > 1
     contestants = [
-        *suite.baselines(drafts),
+        # rows that know other places: where one alone is left, those that taught the models
+        *suite.baselines(drafts if has_others else every),
         *(row for model in taking_part for row in model.contestants(uses_fill=not suite.source)),
     ]
     tally, extras = Tally(), {each.name: _Extras() for each in contestants}

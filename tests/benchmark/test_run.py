@@ -152,7 +152,11 @@ def test_suites_of_radar_alone_wait_for_a_model_that_draws_from_it(tmp_path: Pat
 def test_colours_are_drawn_from_radar_alone(tmp_path: Path):
     archive = Archive.open(add_triplets(make_archive(tmp_path / "data")))
     model = TrainedModel.parse(f"colours={make_radar_model(tmp_path / 'radar', ['north'])}")
-    result = run_suite(SUITES["sar2rgb"], archive, [model], drawn_twice=["colours"])
+    seen: dict[str, np.ndarray] = {}
+    result = run_suite(
+        SUITES["sar2rgb"], archive, [model], drawn_twice=["colours"],
+        on_case=lambda case, answers: seen.update(answers),
+    )  # fmt: skip
     assert list(result["n_cases"]) == ["south"]
     assert [row["name"] for row in result["rows"]] == [
         "mean of other places", "radar as grey", "line of other places", "colours",
@@ -160,6 +164,9 @@ def test_colours_are_drawn_from_radar_alone(tmp_path: Path):
     psnr = {row["name"]: row["regions"]["whole"]["psnr"] for row in result["rows"]}
     # red and blue are lines of this radar, green is not in it
     assert psnr["line of other places"] > psnr["mean of other places"] + 1
+    # what "other places" are is not changed by the places that a model may be measured on
+    north = 1e-4 * ground(0)[[2, 1, 0]].mean((1, 2))
+    np.testing.assert_allclose(seen["mean of other places"][:, 0, 0], north, rtol=1e-3)
     colours = row_of(result, "colours")
     # a hundredth of the range off, as the matrix is
     assert 30 < colours["regions"]["whole"]["psnr"] < 99
