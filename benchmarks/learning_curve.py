@@ -8,7 +8,7 @@
 Each point is trained anew, with the same number of steps; the smaller of a draw's parts lie in its
 larger ones. The best epoch on the held-out places stays, as in every training, which flatters all
 points alike. OUT keeps states and figures: a run that was stopped goes on. Without --set it is the
-recipe in full, which wants a GPU. OUT/learning-curve.png shows PSNR over places beside the fill's.
+recipe in full, which wants a GPU. OUT/learning-curve.png shows PSNR over that of the fill, by places.
 """
 
 from __future__ import annotations
@@ -144,25 +144,23 @@ def told(recipe: Recipe) -> dict[str, Any]:
 
 
 def drawn(points: Sequence[dict[str, Any]]) -> Any:
-    """PSNR over places: a panel a region, a dot a draw, a line through their means, the fill."""
+    """Decibels over the fill by places: a panel a region, a dot a draw, a line through means."""
     from matplotlib.figure import Figure
 
     names = [name for name in REGIONS if name in points[0]["psnr"]]
-    figure = Figure(figsize=(3.1 * len(names), 3.2), layout="constrained")
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        by_share: dict[int, list[float]] = {}
+    figure = Figure(figsize=(2.4 * len(names), 3.2), layout="constrained")
+    panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+    for axes, name in zip(panels, names, strict=True):
+        gains: dict[int, list[float]] = {}
         for point in sorted(points, key=lambda point: point["n_places"]):
-            by_share.setdefault(point["n_places"], []).append(point["psnr"][name])
-            axes.plot(point["n_places"], point["psnr"][name], "o", color="tab:blue", alpha=0.5)
-        means = [sum(values) / len(values) for values in by_share.values()]
-        axes.plot(list(by_share), means, color="tab:blue", label="model")
-        fill = points[0]["fill"][name]
-        axes.axhline(fill, color="tab:gray", linestyle="--", label="fill")
-        axes.set(title=REGIONS[name], xlabel="places", xticks=list(by_share))
-        axes.title.set_size("medium")
-    first = figure.axes[0]
-    first.set_ylabel("PSNR (dB), places held out")
-    first.legend()
+            gain = point["psnr"][name] - point["fill"][name]
+            gains.setdefault(point["n_places"], []).append(gain)
+            axes.plot(point["n_places"], gain, "o", color="tab:blue", alpha=0.5)
+        axes.plot(list(gains), [sum(found) / len(found) for found in gains.values()])
+        axes.axhline(0, color="tab:gray", linestyle="--")
+        axes.set_title(REGIONS[name], fontsize="small")
+        axes.set(xlabel="places", xticks=list(gains))
+    panels[0].set_ylabel("PSNR over the fill's (dB)")
     return figure
 
 
