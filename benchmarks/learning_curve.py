@@ -8,7 +8,7 @@
 Each point is trained anew, with the same number of steps; the smaller of a draw's parts lie in its
 larger ones. The best epoch on the held-out places stays, as in every training, which flatters all
 points alike. OUT keeps states and figures: a run that was stopped goes on. Without --set it is the
-recipe in full, which wants a GPU. OUT/learning-curve.png shows PSNR over that of the fill, by places.
+recipe in full, which wants a GPU. OUT/learning-curve.png shows the gain over the fill, by places.
 """
 
 from __future__ import annotations
