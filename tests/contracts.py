@@ -23,6 +23,7 @@ SMALL_GENERATORS = {
 
 SMALL_DISCRIMINATORS = {
     "patchgan": {"width": 8},
+    "small_patchgan": {"width": 4},
     "resnet": {"width": 8},
     "dcgan": {"width": 8},
     "mlp": {"width": 16},

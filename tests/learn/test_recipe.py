@@ -77,9 +77,12 @@ def trained(chips: PackedChips, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
-def test_every_recipe_of_the_house_makes_its_model(path: Path, chips: PackedChips) -> None:
+def test_every_recipe_of_the_house_makes_its_model(
+    path: Path, chips: PackedChips, guided_chips: PackedChips
+) -> None:
     recipe = Recipe.read(path.stem).with_settings(["data.chip_size=64"])
-    model = recipe.make(recipe.chips(chips))
+    sees_radar = "radar" in path.read_text()
+    model = recipe.make(recipe.chips(guided_chips if sees_radar else chips))
     assert model.phases
 
 
