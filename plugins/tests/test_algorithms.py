@@ -247,7 +247,7 @@ def test_a_batch_is_searched_and_said_before_it_is_done(run, catalog, tmp_path, 
     made = run(
         "batchstac", STAC=str(catalog), MAX_CLOUD=50, DATETIME="2019-05", DRY_RUN=True,
         EXTENT=f"{west},{east},{south},{north} [EPSG:4326]", ALLOW_LOCAL=True,
-        OUTPUT=tmp_path / "results",
+        UNCERTAINTY=False, SIGN="planetary-computer", OUTPUT=tmp_path / "results",
     )  # fmt: skip
     assert "scene-0" in log.text
     assert "scene-1" not in log.text
