@@ -120,15 +120,15 @@ def test_it_beats_the_fill_on_places_it_has_not_seen(shared_data: Path, tmp_path
     def gain(region: str) -> float:
         return figures[region]["psnr"] - figures[region]["psnr_fill"]
 
-    assert gain("thin") > 2.2
-    assert gain("thick") > 1.0
-    assert gain("shadow") > 2.5
-    assert gain("masked") > 2.3
-    assert gain("pairs_thin") > 0.4
-    assert gain("pairs_shadow") > 0.4
+    assert gain("thin") > 2.1
+    assert gain("thick") > 0.9
+    assert gain("shadow") > 2.4
+    assert gain("masked") > 2.2
+    assert gain("pairs_thin") > 0.6
+    assert gain("pairs_shadow") > 0.2
     assert gain("pairs_masked") > 0.3
     # under real thick clouds nothing shines through: it may be no better, and is hardly worse
-    assert gain("pairs_thick") > -0.2
+    assert gain("pairs_thick") > -0.35
 
 
 def test_bands_come_out_in_the_order_of_the_scene() -> None:

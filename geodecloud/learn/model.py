@@ -357,7 +357,7 @@ class Model:
             ModelError: there is none, it is damaged, or it is of another model.
         """
         if Path(name_or_path).suffix == ".safetensors":
-            load_averages(Path(name_or_path), self.networks)
+            load_averages([Path(name_or_path)], self.networks)
             return
         from geodecloud.learn.checkpoint import load_networks
         from geodecloud.run.package import open_package

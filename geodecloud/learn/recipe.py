@@ -23,7 +23,7 @@ from geodecloud.learn.models import MODELS, Model
 from geodecloud.learn.packed import PackedChips
 from geodecloud.learn.place import is_first_process
 from geodecloud.learn.splitting import split_chips
-from geodecloud.learn.state import STATE_JSON
+from geodecloud.learn.state import STATE_JSON, load_averages
 from geodecloud.progress import Cancelled, Listener, Progress, silent
 
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -189,7 +189,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--fold", type=int, help="the fold that is held out")
     parser.add_argument("--resume", action="store_true", help="go on from the state in OUT")
-    parser.add_argument("--weights", type=Path, help="a best.safetensors: no training")
+    parser.add_argument(
+        "--weights", type=Path, action="append", default=[], metavar="BEST.SAFETENSORS",
+        help="no training: these weights, or the mean of several",
+    )  # fmt: skip
     parser.add_argument("--device", default="auto")
     parser.add_argument("--devices", type=int, default=1, help="GPUs that share each batch")
     parser.add_argument("--epochs", type=int)
@@ -226,10 +229,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _model_of(recipe: Recipe, data: ChipData, asked: argparse.Namespace) -> Model:
-    if asked.weights is not None:
+    if asked.weights:
         model = recipe.make(data)
-        model.load(asked.weights)
-        model.training = {**model.arguments(), **_trained(asked.weights.parent)}
+        load_averages(asked.weights, model.networks)
+        model.training = {**model.arguments(), **_trained(asked.weights[-1].parent)}
         return model
     changed = {} if asked.epochs is None else {"epochs": asked.epochs}
     return recipe.train(

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -244,19 +244,23 @@ def copy_state(source: Path, target: Path) -> None:
             write_atomically(target / name, (source / name).read_bytes())
 
 
-def load_averages(path: Path, networks: Mapping[str, nn.Module]) -> None:
-    """Give networks the averages in a ``best.safetensors``.
+def load_averages(paths: Sequence[Path], networks: Mapping[str, nn.Module]) -> None:
+    """Give networks the averages in a ``best.safetensors``, or the mean of several.
 
     Raises:
-        ModelError: it cannot be read, or holds weights of other networks.
+        ModelError: one cannot be read, or holds weights of other networks.
     """
     try:
-        weights = load_tensors(path.read_bytes())
+        every = [load_tensors(path.read_bytes()) for path in paths]
+        weights = {
+            name: torch.stack([each[name].double() for each in every]).mean(0).to(first.dtype)
+            for name, first in every[0].items()
+        }
         for name in {key.split(".")[0] for key in weights}:
             networks[name].load_state_dict(_under(f"{name}.", weights))
     except (OSError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(
-            f"{path} does not fit ({error})"[:600],
+            f"{', '.join(map(str, paths))}: no fit ({error})"[:600],
             "weights fit the recipe and the bands they were trained with",
             "use the same recipe and chips",
         ) from error

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -13,13 +14,14 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import save_file
 
 from geodecloud.cli.learn import pack, train
 from geodecloud.cli.progress import Reporter
 from geodecloud.errors import DataError, OptionError, OutputError
 from geodecloud.learn.packed import PackedChips
 from geodecloud.learn.recipe import RECIPES, Recipe, main
-from geodecloud.learn.state import BEST_WEIGHTS
+from geodecloud.learn.state import BEST_WEIGHTS, load_averages
 from geodecloud.run.package import open_package
 from tests.test_datasets import write_raster
 
@@ -163,6 +165,19 @@ def test_the_weights_alone_are_enough_for_a_package(
     damaged = tmp_path / "other.safetensors"
     damaged.write_bytes(weights.read_bytes()[:-9])
     assert main([*start, "--weights", str(damaged)]) == 1
+
+
+def test_several_weights_give_their_mean(chips: PackedChips, tmp_path: Path) -> None:
+    recipe = Recipe("tiny", **tomllib.loads(TINY))
+    model = recipe.make(recipe.chips(chips))
+    (network,) = (model.networks[name] for name in model.directions)
+    paths = [tmp_path / f"{i}.safetensors" for i in range(2)]
+    for i, path in enumerate(paths):
+        for parameter in network.parameters():
+            torch.nn.init.constant_(parameter, 1.0 + 2 * i)
+        save_file({f"forward.{k}": v.clone() for k, v in network.state_dict().items()}, path)
+    load_averages(paths, model.networks)
+    assert all((parameter == 2).all() for parameter in network.parameters())
 
 
 def test_the_script_says_what_is_wrong_in_one_line(
