@@ -36,10 +36,10 @@ FIGURE = {
 """What each card has a figure of, by task."""
 
 RGB_GAINS = {
-    "masked": 0.4, "thin": 0.3, "shadow": 0.4, "thick": -0.1, "pairs_masked": 0.5,
-    "pictures_masked": 0.2, "pictures_thin": 0.3, "pictures_thick": -0.4,
+    "masked": 1.0, "thin": 1.0, "shadow": 1.1, "thick": 0.1, "pairs_masked": 0.8,
+    "pictures_masked": 0.9, "pictures_thin": 1.0, "pictures_thick": 0.0,
 }  # fmt: skip
-"""What decloud-rgb gains over the fill at least, dB; negative where it loses."""
+"""What decloud-rgb gains over the fill at least, dB."""
 
 COLOUR_GAIN = 0.2
 """What colorize gains over a line a band at least, dB."""
