@@ -114,7 +114,7 @@ class Plan:
     steps_per_epoch: int
     lr: float = 2e-4
     schedule: str = "one_cycle"
-    average_decay: float = 0.997
+    average_decay: float = 0.999
     clip_norm: float = 1.0
     seed: int = 0
     device: str = "auto"
