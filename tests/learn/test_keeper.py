@@ -68,7 +68,7 @@ def test_checkpoint_all_keeps_the_weights_of_each_epoch(tmp_path: Path) -> None:
     files = sorted(tmp_path.glob("epoch-*.safetensors"))
     assert [file.name for file in files] == [f"epoch-000{n}.safetensors" for n in (1, 2, 3)]
     for file, expected in zip(files, seen, strict=True):
-        load_averages(file, system.networks)
+        load_averages([file], system.networks)
         assert all(tensor.equal(expected[name]) for name, tensor in weights(system).items())
 
 
