@@ -239,9 +239,12 @@ def test_a_small_domain_at_the_end_of_a_large_one_is_seen(tmp_path: Path) -> Non
     assert data.packed.has("target").sum() == 3
 
 
+TYPES = "CloudRemoval, CloudMask, Pix2Pix, WNet_cGAN, GuidedCloudRemoval, CycleGAN"
+
+
 @pytest.mark.parametrize("name", ["superres", "Pix3Pix", "Classified_Tiles"])
 def test_types_for_other_models_are_refused(chip_folder: Path, name: str) -> None:
-    with pytest.raises(OptionError, match="CloudRemoval, CloudMask, Pix2Pix, WNet_cGAN, Guided"):
+    with pytest.raises(OptionError, match=TYPES):
         prepare_data(chip_folder, dataset_type=name)
 
 
@@ -297,6 +300,8 @@ def test_sides_of_a_pair_may_have_different_bands_and_units(tmp_path: Path) -> N
         write_raster(tmp_path / "set" / "train_b" / f"{i}.tif", at=80 * i)
     data = prepare_data(tmp_path / "set", working_dir=tmp_path / "work")
     assert (data.sides["source"].unit, data.sides["source"].bands) == ("dB", ("VV", "VH"))
+    drifting = data.batches.at(0, torch.device("cpu"))
+    assert drifting["pixels"].mean() < -10
     whole = data.batches.whole(data.train[:1], 0, torch.device("cpu"))
     assert whole["pixels"].max() < -2.9
 

@@ -127,8 +127,8 @@ def test_it_beats_the_fill_on_places_it_has_not_seen(shared_data: Path, tmp_path
     assert gain("pairs_thin") > 0.6
     assert gain("pairs_shadow") > 0.2
     assert gain("pairs_masked") > 0.3
-    # under real thick clouds nothing shines through: it may be no better, and is hardly worse
-    assert gain("pairs_thick") > -0.35
+    # under real thick clouds nothing shines through: it is a little worse
+    assert gain("pairs_thick") > -0.3
 
 
 def test_bands_come_out_in_the_order_of_the_scene() -> None:
