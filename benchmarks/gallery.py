@@ -17,7 +17,8 @@ import numpy as np
 
 from geodecloud import GAN, CycleGAN, Pix2Pix, WNet_cGAN, from_model, prepare_data
 from geodecloud.learn.data import ChipData
-from geodecloud.learn.packed import LEVELS, PackWriter
+from geodecloud.learn.pack_writer import PackWriter
+from geodecloud.learn.packed import LEVELS
 from geodecloud.learn.plots import plot_losses, plot_lr, save_png
 
 SPLITS = Path(__file__).with_name("splits.json")

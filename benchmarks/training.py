@@ -23,7 +23,8 @@ import torch
 
 from geodecloud.learn.data import ChipData, split
 from geodecloud.learn.models import Pix2Pix
-from geodecloud.learn.packed import PackedChips, PackWriter, Side
+from geodecloud.learn.pack_writer import PackWriter
+from geodecloud.learn.packed import PackedChips, Side
 from geodecloud.learn.plan import Plan
 from geodecloud.learn.training import Place, fit, start, take_step
 

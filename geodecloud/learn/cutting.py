@@ -15,7 +15,8 @@ from geodecloud.errors import DataError, InputError
 from geodecloud.geo.blocks import MapBlocks
 from geodecloud.geo.faults import Faults
 from geodecloud.geo.tiling import Window
-from geodecloud.learn.packed import Flags, Floats, PackWriter, Side
+from geodecloud.learn.pack_writer import PackWriter
+from geodecloud.learn.packed import Flags, Floats, Side
 from geodecloud.learn.resizing import resized
 from geodecloud.progress import Listener, Progress, silent
 

@@ -13,7 +13,8 @@ from geodecloud.cli.figures import table
 from geodecloud.cli.main import main, root
 from geodecloud.cli.progress import Reporter, in_words
 from geodecloud.errors import GeodecloudError, ModelError, OptionError, OutputError, TrainingError
-from geodecloud.learn.packed import PackWriter, Side
+from geodecloud.learn.pack_writer import PackWriter
+from geodecloud.learn.packed import Side
 from geodecloud.progress import Progress
 
 BANDS = ("B02", "B03", "B04")

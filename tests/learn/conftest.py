@@ -10,7 +10,8 @@ import torch
 
 from geodecloud.learn.data import ChipData, split
 from geodecloud.learn.models import Pix2Pix
-from geodecloud.learn.packed import PackedChips, PackWriter, Side
+from geodecloud.learn.pack_writer import PackWriter
+from geodecloud.learn.packed import PackedChips, Side
 
 BANDS = ("B02", "B03", "B04", "B08")
 WIDTHS = (8, 16)

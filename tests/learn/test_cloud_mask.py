@@ -26,7 +26,8 @@ from geodecloud.learn.mask_batches import (
     told_clearly,
     varied_ground,
 )
-from geodecloud.learn.packed import PackedChips, PackWriter, Side
+from geodecloud.learn.pack_writer import PackWriter
+from geodecloud.learn.packed import PackedChips, Side
 from geodecloud.run.network import NetworkDetector
 from tests.learn.conftest import BANDS, data_of
 

@@ -12,7 +12,8 @@ from hypothesis.extra.numpy import arrays
 from safetensors import safe_open
 
 from geodecloud.errors import DataError
-from geodecloud.learn.packed import PACKING, PackedChips, PackWriter, Side
+from geodecloud.learn.pack_writer import PackWriter
+from geodecloud.learn.packed import PACKING, PackedChips, Side
 from tests.learn.conftest import BANDS, SIZE_PX, write_chips
 
 

@@ -11,7 +11,8 @@ import torch
 from geodecloud.errors import ModelError, OptionError
 from geodecloud.learn.data import ChipData, split
 from geodecloud.learn.generators import WNet
-from geodecloud.learn.packed import PackedChips, PackWriter, Side
+from geodecloud.learn.pack_writer import PackWriter
+from geodecloud.learn.packed import PackedChips, Side
 from geodecloud.learn.pix2pix import Pix2Pix
 from geodecloud.learn.wnet import WNet_cGAN
 from tests.learn.conftest import BANDS, data_of, ground

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from geodecloud.learn.packed import PackedChips, PackWriter, Side
+from geodecloud.learn.pack_writer import PackWriter
+from geodecloud.learn.packed import PackedChips, Side
 from tests.learn.conftest import BANDS
 
 # What each type deals: fields and their channels; None where they are (B,).
