@@ -17,7 +17,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo figures test test-slow test-properties test-all test-qgis test-pgstac plugin check bench system clean distclean
+.PHONY: help demo figures test test-slow test-properties test-all test-qgis test-pgstac forms plugin check bench system clean distclean
 
 help: ## List the targets
 	@echo "geodecloud: make TARGET"
@@ -55,6 +55,10 @@ test-pgstac: $(FULL) $(PGSTAC)/.ready ## Try batch on the reference STAC server 
 test-qgis: $(FULL) $(QGIS)/.ready ## Try the plugin in QGIS, which Debian's apt-get brings, as root
 	QT_QPA_PLATFORM=offscreen QGIS_CUSTOM_CONFIG_PATH=$(QGIS)/profile OMP_NUM_THREADS=1 \
 	    $(QGIS)/bin/python -m pytest -c plugins/pytest.ini plugins/tests
+
+forms: $(QGIS)/.ready ## Draw the forms of the QGIS plugin for docs/qgis.md anew
+	QT_QPA_PLATFORM=offscreen QGIS_CUSTOM_CONFIG_PATH=$(QGIS)/profile \
+	    $(QGIS)/bin/python plugins/forms.py docs/figures
 
 plugin: ## Build the zip of the QGIS plugin into dist/
 	@$(or $(PYTHON),python3) plugins/package.py dist

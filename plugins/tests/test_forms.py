@@ -1,6 +1,9 @@
 """Forms in the toolbox, in batches and in the model designer."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from qgis.core import (
     QgsProcessingParameterDefinition,
 )
 from qgis.gui import QgsGui, QgsProcessingGui
+from qgis.PyQt.QtGui import QImage
 
 from .conftest import PLUGINS, cut, pixels
 
@@ -83,3 +87,17 @@ def test_the_example_models_run(run, path, scene, tmp_path, log):
     assert "<input" in page
     assert (pixels(made["remove:Where each pixel comes from"]) == 2).any()
     assert json.dumps(sorted(made))
+
+
+def test_the_forms_of_the_page_are_drawn_whole(tmp_path):
+    """Each as high as its questions: the page of the documentation shows them unscrolled."""
+    environment = {
+        **os.environ,
+        "QT_QPA_PLATFORM": "offscreen",
+        "QGIS_CUSTOM_CONFIG_PATH": str(tmp_path / "profile"),
+    }
+    command = [sys.executable, str(PLUGINS / "forms.py"), str(tmp_path)]
+    subprocess.run(command, env=environment, timeout=300, check=True)
+    heights = {path.stem: QImage(str(path)).height() for path in tmp_path.glob("*.png")}
+    assert heights.keys() == {"qgis_dialog", "qgis_batch"}
+    assert heights["qgis_batch"] > heights["qgis_dialog"] > 1000  # one with, one without advanced
