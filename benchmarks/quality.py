@@ -24,6 +24,8 @@ def arguments(given: list[str]) -> list[str]:
     said = " ".join(given)
     if "--splits" not in said:
         given += ["--splits", str(HERE / "splits.json")]
+    if "--folds" not in said:
+        given += ["--folds", str(HERE / "folds")]
     if "--out" not in said and "--json" not in said:
         given += ["--out", str(PAGE), "--overwrite"]
     return ["benchmark", *given]

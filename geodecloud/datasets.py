@@ -45,7 +45,7 @@ def prepare_data(  # noqa: PLR0913 - the face of arcgis.learn keeps its own sign
     working_dir: Source | None = None,
     *,
     splits: Source | None = None,
-    fold: int | None = None,
+    fold: int | Sequence[int] | None = None,
     listener: Listener = silent,
     **kwargs: Any,
 ) -> ChipData:
@@ -60,7 +60,8 @@ def prepare_data(  # noqa: PLR0913 - the face of arcgis.learn keeps its own sign
             or scenes. A scene may be a DataArray or Dataset of xarray: each date of it is one.
         class_mapping: not used: models here have no classes.
         chip_size: side of the training chips.
-        val_split_pct: part held out, by block of the map, or by file where there is no map.
+        val_split_pct: part held out, by block of the map, or by file where there is no map; with
+            0 nothing is held out, and what is measured says nothing of other places.
         batch_size: chips in a batch, 2 or more; None takes what a quarter of the memory holds.
         transforms: functions of a batch and a generator for training and for validation; False
             for none. None lets chips lie in any of the eight ways, both sides alike.
@@ -72,7 +73,7 @@ def prepare_data(  # noqa: PLR0913 - the face of arcgis.learn keeps its own sign
         resize_to: chips of any size are brought to this one.
         working_dir: where packed chips and models go.
         splits: a table of places and folds, as ``benchmarks/splits.json``.
-        fold: the fold of that table that is held out.
+        fold: the fold of that table that is held out, or several.
         listener: told while packing.
         kwargs: ``bands``, ``extract_bands``, ``imagery_type``, ``scale`` and ``offset``, see
             ``geo.survey.Reading``; ``rgb_bands`` of figures; ``norm_pct``, the share of the

@@ -50,7 +50,8 @@ def load_translator(
 ) -> Translator:
     """Return what does the work: a baseline for this scene's bands, or a trained model.
 
-    A trained model runs in torch where a CUDA device is to be used, else in ONNX Runtime.
+    A trained model runs in torch where a CUDA device is to be used or its package holds no graph,
+    else in ONNX Runtime.
     "auto" is the shipped cloud-removing model whose bands, unit and pixel size are the scene's;
     the fill, where there is none. A model for blue, green and red in reflectance also serves
     pictures. ``direction`` is for models with two; ``with_uncertainty`` for
@@ -116,7 +117,8 @@ def load_packaged(
             f"take it as a mask: --mask {package.card.name}, or choose another model",
         )
     wants_cuda = device == "cuda" or (device == "auto" and _has_cuda_driver())
-    if wants_cuda and find_spec("torch") is not None:
+    wants_torch = wants_cuda or package.direction(direction).graph is None
+    if wants_torch and find_spec("torch") is not None:
         from geodecloud.learn.translator import TorchTranslator
 
         return TorchTranslator.of(package, device, direction=direction)

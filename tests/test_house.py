@@ -55,7 +55,7 @@ ROOMS = {
     "in_strips": f"{HALL} strips guides dates clouding masking models options tasks translating",
     "accessor": f"{HALL} strips in_strips clouding mask_grammar masking models options translating",
     "datasets": f"{HALL} learn packing accessor",
-    "benchmark": f"{HALL} run learn metrics picture masking split_table",
+    "benchmark": f"{HALL} run learn metrics picture masking models split_table",
     "cli": f"{HALL} run learn metrics picture compare masking clouding chipping models datasets "
     "options tasks translating batch benchmark",
     "__main__": "cli",

@@ -52,6 +52,25 @@ class _Extras:
         return without_missing([each[name] for each in self.grids])
 
 
+def tables_of(
+    suite: Suite, archive: Archive, models: Sequence[TrainedModel]
+) -> list[list[TrainedModel]]:
+    """Return the models of each table of a suite: the first one has the most places.
+
+    A table shows the same cases in all its rows. Where models are new to different places there
+    is one for each such set of places, with all models that are new to the whole of it.
+    """
+    suiting = [model for model in models if model.suits(suite)]
+    places = {draft.place for draft in suite.drafts(archive)}
+    new_to = {model.name: frozenset(untaught(model, places)) for model in suiting}
+    extents = sorted({extent for extent in new_to.values() if extent}, key=len, reverse=True)
+    if not extents:
+        return [suiting]
+    nowhere_new = [model for model in suiting if not new_to[model.name]]
+    tables = [[each for each in suiting if new_to[each.name] >= extent] for extent in extents]
+    return [[*tables[0], *nowhere_new], *tables[1:]]
+
+
 def run_suite(
     suite: Suite,
     archive: Archive,

@@ -19,9 +19,9 @@ from geodecloud.benchmark.suites import Suite
 from geodecloud.errors import ModelError, OptionError
 from geodecloud.geo.scene import ArrayMask, ArrayScene, ArraySink, Scene, shape_of
 from geodecloud.geo.tiling import Window
+from geodecloud.models import load_packaged
 from geodecloud.pipeline import Aids, Road, translate_scene
-from geodecloud.run.onnx import OnnxTranslator
-from geodecloud.run.package import SHIPPED, WEIGHTS, Direction, Package, open_package
+from geodecloud.run.package import CARD, SHIPPED, WEIGHTS, Direction, Package, open_package
 from geodecloud.translator import Translator
 
 ALWAYS_THERE = frozenset({"pixels", "mask", "fill", "level"})
@@ -50,14 +50,23 @@ class TrainedModel:
     _loaded: dict[int, Translator] = field(default_factory=dict)
 
     @classmethod
-    def parse(cls, text: str, n_threads: int = 1) -> TrainedModel:
+    def parse(cls, text: str, folds: Path | None = None, n_threads: int = 1) -> TrainedModel:
         """Return the model of a word on the command line: NAME, PATH or NAME=PATH,PATH.
+
+        Args:
+            text: the word.
+            folds: a folder of packages, ``<name>/<fold>``, which answer for a model called by its
+                name alone.
+            n_threads: of ONNX Runtime.
 
         Raises:
             ModelError: a package cannot be opened, or those of one name differ in kind.
         """
         label, is_labelled, rest = text.partition("=")
-        packages = [open_package(path) for path in (rest if is_labelled else text).split(",")]
+        paths = rest.split(",") if is_labelled else [text]
+        if folds is not None and not is_labelled and (found := _folds_of(text, folds)):
+            paths = found
+        packages = [open_package(path) for path in paths]
         kinds = {_kind(package) for package in packages}
         if len(kinds) > 1:
             raise ModelError(
@@ -164,7 +173,7 @@ class TrainedModel:
     def _translator(self, package: Package) -> Translator:
         key = id(package)
         if key not in self._loaded:
-            self._loaded[key] = OnnxTranslator(package, "cpu", n_threads=self.n_threads)
+            self._loaded[key] = load_packaged(package, "cpu", n_threads=self.n_threads)
         return self._loaded[key]
 
 
@@ -185,6 +194,11 @@ def places_of(package: Package) -> frozenset[str] | None:
 def untaught(model: TrainedModel, places: Iterable[str]) -> set[str]:
     """Return those of the places where a model can be measured."""
     return {place for place in places if model.package_for(place) is not None}
+
+
+def _folds_of(name: str, folds: Path) -> list[str]:
+    """The folders of a model's folds; none where it has none."""
+    return sorted(str(card.parent) for card in folds.glob(f"{name}/*/{CARD}"))
 
 
 def _kind(package: Package) -> tuple[object, ...]:

@@ -26,8 +26,8 @@ the pooled squared error in a range of 1, SSIM and MAE means over pixels, SAM a 
 SSIM is one map of windows that see all valid pixels, averaged by region. 99 dB stands for no
 difference. Intervals hold 95 % of 2,000 bootstrap draws of places, and within each place of its
 windows; an interval of two places says little more than the two figures. All rows of a table see
-the same windows, those of places that taught none of its models; every answer is pasted under the
-mask.
+the same windows, those of places that taught none of its models: where a model is new to fewer
+places, there is a table more. Every answer is pasted under the mask.
 
 | region | what |
 | --- | --- |
@@ -79,9 +79,10 @@ def _suite(result: Result) -> list[str]:
     rows, unit = result["rows"], result["unit"]
     n_cases = result["n_cases"]
     counted = ", ".join(f"{place} {n}" for place, n in n_cases.items())
+    where_new = ", ".join(result.get("where_new", ()))
     parts = [
-        f"## {result['suite']}",
-        result["about"],
+        f"### {result['suite']}, beside {where_new}" if where_new else f"## {result['suite']}",
+        f"The same at places that are new to {where_new} too." if where_new else result["about"],
         f"{_many(sum(n_cases.values()), 'window')} of {_many(len(n_cases), unit)}: {counted}.",
         *(f"*{note}.*" for note in result["notes"]),
     ]

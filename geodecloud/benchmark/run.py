@@ -11,7 +11,7 @@ from geodecloud import __version__
 from geodecloud.benchmark.archive import Archive
 from geodecloud.benchmark.averages import DRAWS, SEED
 from geodecloud.benchmark.case import Case, Floats
-from geodecloud.benchmark.contest import run_suite
+from geodecloud.benchmark.contest import run_suite, tables_of
 from geodecloud.benchmark.contestants import has_opencv
 from geodecloud.benchmark.measures import rounded
 from geodecloud.benchmark.models import TrainedModel, places_of, shipped_models
@@ -51,6 +51,8 @@ class BenchmarkOptions:
     Attributes:
         suites: names of ``SUITES``; none takes all that need no model, and those of the models.
         models: NAME, PATH or NAME=PATH,PATH each; none takes those shipped.
+        folds: a folder of packages, ``<name>/<fold>``, that answer for the models so named, each
+            for places that did not teach it.
         splits: the table of places and folds; None takes ``splits.json`` of the data.
         limit: windows of each suite.
         feature_weights: of an Inception v3, for the FID.
@@ -61,6 +63,7 @@ class BenchmarkOptions:
 
     suites: Sequence[str] = ()
     models: Sequence[str] = ()
+    folds: Path | None = None
     splits: Path | None = None
     limit: int | None = None
     feature_weights: Path | None = None
@@ -136,7 +139,7 @@ def _models(options: BenchmarkOptions, on_note: Callable[[str], None]) -> list[T
     """The models that some suite asks, each by a name of its own."""
     models = []
     for text in options.models or shipped_models():
-        model = TrainedModel.parse(text)
+        model = TrainedModel.parse(text, options.folds)
         if any(model.suits(suite) for suite in SUITES.values()):
             models.append(model)
         elif options.models:
@@ -163,18 +166,23 @@ def _measured(
     gallery = None if weights is None else FeatureGallery.read(weights)
     not_yet = {model.name for model in models}
     for name in options.suites or _with_rows(models):
-        found = run_suite(
-            SUITES[name], archive, models, limit=options.limit, drawn_twice=not_yet,
-            on_progress=on_progress,
-            on_case=_shown_to(gallery, pictures.of(name) if name in SHOWN else None),
-        )  # fmt: skip
-        # seams are the model's, not the suite's: one look at its tiles is enough
-        not_yet -= {row["name"] for row in found["rows"]}
-        if gallery is not None:
-            distances = gallery.close()
-            for row in found["rows"]:
-                row["fid"] = rounded(distances[row["name"]])
-        yield found
+        tables = tables_of(SUITES[name], archive, models)
+        for taking_part in tables:
+            # pictures are those of the last table, in which most models answer
+            sheet = pictures.of(name) if name in SHOWN and taking_part is tables[-1] else None
+            found = run_suite(
+                SUITES[name], archive, taking_part, limit=options.limit, drawn_twice=not_yet,
+                on_progress=on_progress, on_case=_shown_to(gallery, sheet),
+            )  # fmt: skip
+            beside = [model.name for model in taking_part if model not in tables[0]]
+            found["where_new"] = beside
+            # seams are the model's, not the suite's: one look at its tiles is enough
+            not_yet -= {row["name"] for row in found["rows"]}
+            if gallery is not None:
+                distances = gallery.close()
+                for row in found["rows"]:
+                    row["fid"] = rounded(distances[row["name"]])
+            yield found
 
 
 def _shown_to(
@@ -204,9 +212,10 @@ def said_of(model: TrainedModel) -> str:
     parts = []
     for package in model.packages:
         training, places = package.card.training, places_of(package)
-        fold = training.get("held_out_fold")
+        folds = training.get("held_out_fold", [])
         taught = "places its card does not name" if places is None else f"{len(places)} places"
-        held = "" if fold is None else f", fold {fold} held out"
+        named = ", ".join(map(str, folds if isinstance(folds, list) else [folds]))
+        held = f", held out: {named}" if named else ""
         parts.append(f"taught by {taught}{held}")
     weight = model.packages[0].card.training.get("gan_weight")
     adversary = {None: "", 0: "; without an adversary"}.get(weight, "; with an adversary")

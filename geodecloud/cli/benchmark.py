@@ -25,6 +25,11 @@ FILE = click.Path(path_type=Path)
     metavar="NAME|PATH|NAME=PATH,PATH",
     help="A model, or the folds of one; may be repeated. Else those shipped.",
 )
+@click.option(
+    "--folds",
+    type=FILE,
+    help="Folder of packages, NAME/FOLD: they stand for the model NAME where they were not taught.",
+)
 @click.option("--splits", type=FILE, help="Table of places and folds; else DATA/splits.json.")
 @click.option("--json", "as_json", is_flag=True, help="All figures as JSON, for programs.")
 @click.option("--out", type=FILE, help="Write a page in Markdown, its pictures in figures/.")
@@ -40,6 +45,7 @@ def benchmark(
     data: Path,
     suites: Sequence[str],
     models: Sequence[str],
+    folds: Path | None,
     splits: Path | None,
     as_json: bool,
     out: Path | None,
@@ -52,19 +58,21 @@ def benchmark(
     DATA holds train/ and test/, as the table of splits names them. Suites: synthetic (clear windows
     under known skies), real-pairs, triplets (with radar), multidate and multidate-real (with
     another date), temporal-1band; sar2rgb and sar2rgb-pictures where a model draws from radar. A
-    model is measured on places that did not teach it; every row of a suite sees the same windows.
-    It takes some minutes on a CPU.
+    model is measured on places that did not teach it; every row of a table sees the same windows,
+    and a suite has a table more for models that fewer places are new to. It takes some minutes on
+    a CPU.
     """
     from geodecloud.benchmark.run import BenchmarkOptions, run_benchmark
 
     options = BenchmarkOptions(
         suites=suites,
         models=models,
+        folds=folds,
         splits=splits,
         limit=limit,
         feature_weights=feature_weights,
         out=out,
-        command=_command(suites, models, limit),
+        command=_command(suites, models, limit, has_folds=folds is not None),
         overwrite=overwrite,
     )
     reporter.open("benchmark", device="cpu", model=", ".join(models) or "shipped")
@@ -72,9 +80,12 @@ def benchmark(
     reporter.close(result, json.dumps(result, indent=1) if as_json else _as_text(result))
 
 
-def _command(suites: Sequence[str], models: Sequence[str], limit: int | None) -> str:
+def _command(
+    suites: Sequence[str], models: Sequence[str], limit: int | None, *, has_folds: bool
+) -> str:
     """What a reader types to have the page again."""
-    parts = [f"--suite {name}" for name in suites]
+    parts = ["--folds benchmarks/folds"] if has_folds else []
+    parts += [f"--suite {name}" for name in suites]
     parts += [f"--models {_without_folders(name)}" for name in models]
     parts += [] if limit is None else [f"--limit {limit}"]
     line = " ".join(["geodecloud benchmark DATA --splits benchmarks/splits.json", *parts])
@@ -91,7 +102,8 @@ def _as_text(result: dict[str, Any]) -> str:
     lines = []
     for suite in result["suites"]:
         n_windows, n_places = sum(suite["n_cases"].values()), len(suite["n_cases"])
-        lines.append(f"{suite['suite']}: {n_windows} windows of {n_places} {suite['unit']}s")
+        named = ", beside ".join([suite["suite"], *suite["where_new"]])
+        lines.append(f"{named}: {n_windows} windows of {n_places} {suite['unit']}s")
         regions = ("masked", "thin", "thick", "shadow")
         head = "".join(f"{name:>9}" for name in (*regions, "SSIM", "SAM"))
         lines.append(f"  {'PSNR dB':28}{head}")

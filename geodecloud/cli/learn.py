@@ -69,10 +69,10 @@ def pack(
 @click.option("--batch-size", type=click.IntRange(2), help="Chips in a batch.")
 @click.option("--chip-size", type=click.IntRange(8), help="Side of the training chips, in pixels.")
 @click.option("--bands", help="Which bands, in order, such as B02,B03,B04,B08.")
-@click.option("--val-split", type=float, help="Part of the places held out.")
+@click.option("--val-split", type=float, help="Part of the places held out, 0 for none.")
 @click.option("--seed", type=int, help="Of the split and of the batches.")
 @click.option("--splits", type=FILE, help="Table of places and folds, where DATA is not packed.")
-@click.option("--fold", type=int, help="The fold that is held out.")
+@click.option("--fold", type=int, multiple=True, help="A fold held out; may be repeated.")
 @click.option("--mixed-precision", is_flag=True, help="Half precision, on CUDA.")
 @click.option("--tensorboard", is_flag=True, help="Write events into OUT.training.")
 @click.option("--early-stopping", is_flag=True, help="End after 5 epochs without a better one.")
@@ -120,7 +120,7 @@ def train(reporter: Reporter, /, data: Path, out: Path, **asked: Any) -> None:
         )
     if not is_first_process():
         return  # and saves for all
-    figures = model.compute_metrics()
+    figures = model.compute_metrics() if chips.holds_out else {}
     folder = model.save(
         Path.cwd() / out,  # a bare name would be one in the working folder of the data
         compute_metrics=False,
@@ -155,9 +155,9 @@ def _prepared(
             states.mkdir(parents=True, exist_ok=True)
             pack_folder(source, packed, bands=recipe.data.get("bands"), **where)
             source = packed
-        chips = recipe.chips(PackedChips(source), asked["fold"])
+        chips = recipe.chips(PackedChips(source), asked["fold"] or None)
     else:
-        options = {"working_dir": states, "fold": asked["fold"], **where, **wishes.data}
+        options = {"working_dir": states, "fold": asked["fold"] or None, **where, **wishes.data}
         chips = prepare_data(source, **options)
         recipe = Recipe.fitting(chips, asked["system"]).changed(wishes)
     for note in chips.notes:

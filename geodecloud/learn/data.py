@@ -149,6 +149,11 @@ class ChipData:
         return self.packed.notes
 
     @property
+    def holds_out(self) -> bool:
+        """Whether what is validated on teaches nothing."""
+        return not np.isin(self.valid, self.train).any()
+
+    @property
     def sides(self) -> dict[str, Side]:
         """What batches show: the bands, unit and sensor of "source", "target" and a guide.
 

@@ -22,7 +22,7 @@ from geodecloud.learn.data import ChipData, split
 from geodecloud.learn.models import MODELS, Model
 from geodecloud.learn.packed import PackedChips
 from geodecloud.learn.place import is_first_process
-from geodecloud.learn.splitting import split_chips
+from geodecloud.learn.splitting import Folds, split_chips
 from geodecloud.learn.state import STATE_JSON, load_averages
 from geodecloud.progress import Cancelled, Listener, Progress, silent
 
@@ -108,8 +108,8 @@ class Recipe:
     def _tables(self) -> dict[str, Any]:
         return {name: dict(getattr(self, name)) for name in TABLES}
 
-    def chips(self, packed: PackedChips, fold: int | None = None) -> ChipData:
-        """Return the training set of packed chips, one fold or a tenth of the places held out.
+    def chips(self, packed: PackedChips, fold: Folds | None = None) -> ChipData:
+        """Return the training set of packed chips, folds or a tenth of the places held out.
 
         Raises:
             DataError: the chips lack a band of the recipe.
@@ -187,7 +187,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("recipe")
     parser.add_argument("chips", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--fold", type=int, help="the fold that is held out")
+    parser.add_argument(
+        "--fold", type=int, action="append", help="a fold that is held out; may be repeated"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the state in OUT")
     parser.add_argument(
         "--weights", type=Path, action="append", default=[], metavar="BEST.SAFETENSORS",
@@ -205,8 +207,8 @@ def main(arguments: list[str] | None = None) -> int:
         if not is_first_process():
             return 0  # one of several devices: the first goes on alone
         if asked.fold is not None:
-            model.training["held_out_fold"] = asked.fold
-        figures = model.compute_metrics()
+            model.training["held_out_fold"] = asked.fold if asked.fold[1:] else asked.fold[0]
+        figures = model.compute_metrics() if data.holds_out else {}
         sys.stdout.write(json.dumps({"event": "metrics", **figures}) + "\n")
         if all(importlib.util.find_spec(name) for name in PACKAGE_NEEDS):
             model.save(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,22 +12,26 @@ from geodecloud.learn.packed import Flags, PackedChips
 
 Samples = npt.NDArray[np.intp]
 
+Folds = int | Sequence[int]
+"""What is held out, by a table of splits: one fold or several."""
+
 
 def split(
-    packed: PackedChips, *, val_split_pct: float = 0.1, fold: int | None = None, seed: int = 42
+    packed: PackedChips, *, val_split_pct: float = 0.1, fold: Folds | None = None, seed: int = 42
 ) -> tuple[Samples, Samples]:
     """Return the samples to train on and to validate with; a place is never in both.
 
     With ``fold`` the table of splits decides, else places are drawn by seed until they hold
     ``val_split_pct`` of the samples: of each domain, where no sample has two sides. Samples that
-    reach over from one part into the other are in neither.
+    reach over from one part into the other are in neither. A ``val_split_pct`` of 0 holds nothing
+    out: all samples are in both parts, and what is measured on them says nothing of other places.
 
     Raises:
         DataError: there is but one place, or the fold is empty.
     """
     every = np.arange(len(packed))
     if fold is not None:
-        held_out = packed.fold == fold
+        held_out = np.isin(packed.fold, fold)
         if held_out.any() and not held_out.all():
             return every[~held_out], every[held_out]
         raise DataError(
@@ -33,9 +39,11 @@ def split(
             f"folds here are {sorted(set(packed.fold.tolist()))}",
             "choose one of them, or pack with a table of splits",
         )
+    if val_split_pct == 0:
+        return every, every
     if not 0 < val_split_pct < 1:
         raise OptionError(
-            f"val_split_pct is {val_split_pct}", "it is a share between 0 and 1", "try 0.1"
+            f"val_split_pct is {val_split_pct}", "it is a share below 1, 0 for none", "try 0.1"
         )
     drawn = np.random.default_rng(seed).permutation(np.unique(packed.place))
     held = np.concatenate(

@@ -105,6 +105,7 @@ def _figures(card: ModelCard) -> Iterator[str]:
         yield "None were computed when the model was saved."
         return
     beside = "" if card.task == MASKS else ", beside what needs no training"
+    yield str(card.training.get("figures", ""))
     yield f"On places that were held out{beside}:"
     shown = {"values", "data_range"}
     for figure, title in FIGURES.items():

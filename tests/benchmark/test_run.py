@@ -104,6 +104,26 @@ def test_a_model_that_knows_every_place_is_left_out_with_a_word(archive: Path, t
     assert "knows is left out" in result["notes"][0]
 
 
+def test_models_new_to_fewer_places_get_a_table_more(archive: Path, tmp_path: Path):
+    narrow = make_model(tmp_path / "narrow", ["north"])
+    for fold, place in enumerate(PLACES):
+        make_model(tmp_path / "folds" / "wide" / str(fold), [place])
+    options = BenchmarkOptions(
+        ("real-pairs",), ("wide", f"narrow={narrow}"), folds=tmp_path / "folds",
+        out=tmp_path / "page.md",
+    )  # fmt: skip
+    everywhere, south = run_benchmark(archive, options)["suites"]
+    assert set(everywhere["n_cases"]) == set(PLACES)
+    assert "narrow" not in {row["name"] for row in everywhere["rows"]}
+    assert list(south["n_cases"]) == ["south"]
+    assert {"wide", "narrow"} <= {row["name"] for row in south["rows"]}
+    assert row_of(south, "wide")["psnr_masked_by_place"]["south"] == pytest.approx(
+        row_of(everywhere, "wide")["psnr_masked_by_place"]["south"]
+    )
+    page = (tmp_path / "page.md").read_text()
+    assert page.index("## real-pairs\n") < page.index("### real-pairs, beside narrow\n")
+
+
 def test_real_pairs_are_masked_where_they_differ(archive: Path):
     (case, _) = (draft.make() for draft in pair_drafts(Archive.open(archive), with_radar=False))
     assert case.mask[42:88, 32:98].all()

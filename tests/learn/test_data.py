@@ -35,6 +35,21 @@ def test_a_fold_is_held_out_by_its_number(chips: PackedChips) -> None:
         split(chips, fold=9)
 
 
+def test_several_folds_are_held_out_together(chips: PackedChips) -> None:
+    train, valid = split(chips, fold=(0, 3))
+    assert set(chips.fold[valid]) == {0, 3}
+    assert set(chips.fold[train]) == {1, 2}
+
+
+def test_where_nothing_is_held_out_all_samples_teach_and_no_figure_is_told(
+    chips: PackedChips,
+) -> None:
+    train, valid = split(chips, val_split_pct=0)
+    assert len(train) == len(chips)
+    assert not ChipData(chips, "CloudRemoval", train, valid).holds_out
+    assert ChipData(chips, "CloudRemoval", *split(chips, fold=2)).holds_out
+
+
 def test_too_few_places_for_a_split_is_one_clear_error(tmp_path) -> None:
     packed = PackedChips(write_chips(tmp_path / "c.safetensors", n_places=1))
     with pytest.raises(DataError, match=r"12 samples of one place.*give more scenes"):
@@ -63,7 +78,7 @@ def test_options_that_make_no_sense_are_refused(chips: PackedChips, options, mes
         ChipData(chips, train=np.arange(6), valid=np.arange(6, 12), **values)
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0, -2.0])
+@pytest.mark.parametrize("share", [1.0, -2.0])
 def test_a_share_that_is_none_is_refused(chips: PackedChips, share: float) -> None:
     with pytest.raises(OptionError, match="val_split_pct"):
         split(chips, val_split_pct=share)

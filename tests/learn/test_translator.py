@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,9 @@ import torch
 
 from geodecloud.errors import ModelError, OptionError
 from geodecloud.learn.translator import TorchTranslator
+from geodecloud.models import load_packaged
 from geodecloud.run.onnx import OnnxTranslator
-from geodecloud.run.package import open_package
+from geodecloud.run.package import CARD, open_package
 from geodecloud.translator import Request
 
 
@@ -34,6 +37,22 @@ def test_both_engines_answer_within_1e_4(package_folder: Path, shape, level) -> 
     assert torch_answer.dtype == onnx_answer.dtype == np.float32
     assert np.abs(torch_answer - request.pixels).max() > 0.01
     assert np.abs(torch_answer - onnx_answer).max() < 1e-4
+
+
+def test_a_package_without_a_graph_is_answered_in_torch(
+    package_folder: Path, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(package_folder, bare)
+    card = json.loads((bare / CARD).read_text())
+    card["directions"][0]["graph"] = None
+    del card["files"]["model.onnx"]
+    (bare / CARD).write_text(json.dumps(card))
+    (bare / "model.onnx").unlink()
+    request = request_of((1, 4, 64, 64))
+    answers = [load_packaged(folder, "cpu")(request).pixels for folder in (package_folder, bare)]
+    np.testing.assert_allclose(*answers, atol=1e-4)
+    assert isinstance(load_packaged(bare, "cpu"), TorchTranslator)
 
 
 def test_both_engines_say_the_same_of_themselves(package_folder: Path) -> None:
