@@ -9,13 +9,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from geodecloud.errors import DataError, ModelError, TrainingError
-from geodecloud.learn import fitting
+from geodecloud.learn import fitting, predicting
 from geodecloud.learn.data import ChipData
 from geodecloud.learn.directions import find_direction, whole_direction
 from geodecloud.learn.evaluate import evaluate, valid_loss
@@ -237,52 +235,7 @@ class Model:
             device=device,
         )
 
-    def predict(
-        self,
-        source: Any,
-        output: str | Path | None = None,
-        *,
-        convert_to: Literal["A", "B"] | None = None,
-        direction: str | None = None,
-        mask: Any = None,
-        fill: npt.NDArray[np.floating[Any]] | None = None,
-        level: str | None = None,
-        extra: Mapping[str, Any] = MappingProxyType({}),
-        padding: int | None = None,
-        batch_size: int | None = None,
-        tile_size: int = 512,
-        device: str = "auto",
-        overwrite: bool = False,
-    ) -> Any:
-        """Return what the model makes of a raster, of an array, or of a DataArray.
-
-        Args:
-            source: path of a raster; (C, H, W) or (B, C, H, W) in the source's unit, of any sides;
-                or a DataArray (band, y, x) of such.
-            output: GeoTIFF to write, on the raster's grid and in the target's encoding; without
-                it a raster of up to 1024 px a side is shown.
-            convert_to: "B" for the direction "AtoB", "A" for "BtoA".
-            direction: by name; None takes the first.
-            mask: where a cloud-removing model answers; all else stays as it is. Of a raster as
-                ``geodecloud.mask`` takes it, found where it is None; of an array (H, W) of bool.
-            fill: under an array's mask; None draws it from the clear pixels.
-            level: product level, "L1C" or "L2A", where the raster does not say.
-            extra: further inputs by name ("sar"): rasters on the same grid, or arrays.
-            padding: not needed: around a tile is read as far as the model looks.
-            batch_size: tiles, or arrays, at once.
-            tile_size: side of a raster's tiles.
-            device: "cpu", "cuda" or "auto".
-            overwrite: replace an output that exists.
-
-        Returns:
-            The path of the output, a figure, an array of float32, or a DataArray.
-        """
-        del padding  # of the face that this mirrors
-        from geodecloud.learn.predicting import Wishes, predict
-
-        translator = self.translator(find_direction(self.directions, direction, convert_to), device)
-        wishes = Wishes(mask, fill, level, extra, tile_size, batch_size, overwrite)
-        return predict(translator, source, output, wishes)
+    predict = predicting.predict
 
     def export(
         self,
@@ -341,7 +294,7 @@ class Model:
         folder = Path(name_or_path)
         if folder.name == str(name_or_path) and self._data is not None:
             folder = (self._data.working_dir or Path()) / "models" / folder
-        if compute_metrics and self._data is not None:
+        if compute_metrics and self._data is not None and self._data.holds_out:
             self.compute_metrics()
         also = [name for name, is_asked in (("dlpk", dlpk), ("mlm", mlm)) if is_asked]
         ways = {name: self._way(name) for name in self.directions}
