@@ -3,14 +3,15 @@
     python benchmarks/radar.py DATA OUT
     python benchmarks/radar.py DATA OUT --recipes sar2rgb-pix2pix --set training.epochs=1
     python benchmarks/radar.py DATA OUT --recipes --models decloud-s1s2-4band decloud-s2-4band
+    python benchmarks/radar.py DATA OUT --recipes decloud-s1s2-4band --begin NAME=PATH,PATH
     python benchmarks/radar.py DATA OUT --device cuda --figure docs/figures/radar-places.jpg
 
 DATA is the folder of real scenes that ``benchmarks/splits.json`` names; the five places with radar
-lie in five folds. Models start from nothing here: decloud-s1s2-4band is otherwise begun with a
-model that knows four of the five places. --models are measured beside, as they are. --ship FOLD
-writes the package of that fold, with the figures of all on its card, into OUT/shipped. OUT keeps
-states, packages and figures.json: a run that was stopped goes on, and what is trained is not
-trained again.
+lie in five folds. decloud-s1s2-4band is begun with a model without radar: with --begin each fold
+with the first package that its places did not teach, else from nothing, for the shipped one knows
+four of the five. Those packages, and --models, are measured beside, as they are. --ship FOLD writes
+the package of that fold, with the figures of all on its card, into OUT/shipped. OUT keeps states,
+packages and figures.json: a run that was stopped goes on, and what is trained is not trained again.
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ import numpy as np
 import numpy.typing as npt
 
 from geodecloud.benchmark.archive import Archive
+from geodecloud.benchmark.averages import Tally, without_missing
 from geodecloud.benchmark.case import Case
 from geodecloud.benchmark.contest import run_suite
-from geodecloud.benchmark.models import TrainedModel
+from geodecloud.benchmark.measures import rounded, sums_of
+from geodecloud.benchmark.models import TrainedModel, places_of
 from geodecloud.benchmark.suites import SUITES
 from geodecloud.datasets import pack_folder
-from geodecloud.errors import GeodecloudError
+from geodecloud.errors import GeodecloudError, OptionError
 from geodecloud.learn.packed import PackedChips
 from geodecloud.learn.recipe import Recipe
 from geodecloud.learn.state import write_atomically
@@ -45,6 +48,9 @@ MEASURED = ("sar2rgb", "triplets-known-skies", "triplets")
 REGIONS = ("masked", "thin", "thick", "shadow")
 FROM_NOTHING = {"widths": [16, 32, 64, 128], "second_widths": [8, 16, 32, 64]}
 """Of a model that is otherwise begun with another."""
+
+HIDDEN = ", radar hidden"
+"""What the row of a model is called where it does not see its radar, after its name."""
 
 ON_CARDS = ("fill", "mean of other places", "radar as grey", "line of other places")
 """Rows that a card names beside trained models."""
@@ -65,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--recipes", nargs="*", default=list(RECIPES), metavar="NAME|FILE")
     parser.add_argument("--models", nargs="*", default=[], metavar="NAME|NAME=PATH,PATH")
+    parser.add_argument(
+        "--begin", metavar="NAME=PATH,PATH", help="what models that begin with another begin with"
+    )
     parser.add_argument("--folds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE")
@@ -72,7 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ship", type=int, metavar="FOLD", help="write this fold's with figures")
     asked = parser.parse_args(arguments)
     try:
-        models = [trained(name, asked) for name in asked.recipes]
+        begun = TrainedModel.parse(asked.begin) if asked.begin else None
+        models = [trained(name, asked, begun) for name in asked.recipes]
+        models += [begun] if begun else []
         models += [TrainedModel.parse(text) for text in asked.models]
         gallery = Gallery(asked.figure)
         figures = measured(models, asked.data, gallery)
@@ -87,27 +98,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def trained(name: str, asked: argparse.Namespace) -> TrainedModel:
+def trained(name: str, asked: argparse.Namespace, begun: TrainedModel | None) -> TrainedModel:
     """Return a recipe's models, one a fold, trained where they are not there yet."""
-    recipe = begun_from_nothing(Recipe.read(name)).with_settings(asked.set)
+    recipe = Recipe.read(name)
     chips = asked.out / "chips.safetensors"
     if not chips.exists():
         asked.out.mkdir(parents=True, exist_ok=True)
         pack_folder(asked.data, chips, bands=BANDS, splits=SPLITS)
-    folders = [asked.out / recipe.name / f"fold{fold}" for fold in asked.folds]
-    for folder, fold in zip(folders, asked.folds, strict=True):
-        if not (folder / recipe.name).exists():
-            train_fold(recipe, PackedChips(chips), fold, folder, asked.device)
-    packages = ",".join(str(folder / recipe.name) for folder in folders)
+    packed = PackedChips(chips)
+    folders = {fold: asked.out / recipe.name / f"fold{fold}" for fold in asked.folds}
+    untrained = {
+        fold: beginning(recipe, begun, places_in(packed, fold)).with_settings(asked.set)
+        for fold, folder in folders.items()
+        if not (folder / recipe.name).exists()
+    }
+    for fold, own in untrained.items():
+        train_fold(own, packed, fold, folders[fold], asked.device)
+    packages = ",".join(str(folder / recipe.name) for folder in folders.values())
     return TrainedModel.parse(f"{recipe.name}={packages}")
 
 
-def begun_from_nothing(recipe: Recipe) -> Recipe:
-    """A recipe without the model that it is begun with, which knows places that are held out."""
+def places_in(packed: PackedChips, fold: int) -> set[str]:
+    """The places of a fold."""
+    return {packed.places[place] for place in packed.place[packed.fold == fold]}
+
+
+def beginning(recipe: Recipe, begun: TrainedModel | None, held_out: set[str]) -> Recipe:
+    """A recipe whose model begins with nothing that knows what is held out.
+
+    It is the first package that none of these places taught; without packages it is nothing.
+
+    Raises:
+        OptionError: each package was taught by one of the places.
+    """
     if "pretrained_path" not in recipe.model:
         return recipe
-    model = {key: value for key, value in recipe.model.items() if key != "pretrained_path"}
-    return replace(recipe, model={**model, **FROM_NOTHING})
+    if begun is None:
+        model = {key: value for key, value in recipe.model.items() if key != "pretrained_path"}
+        return replace(recipe, model={**model, **FROM_NOTHING})
+    for package in begun.packages:
+        taught = places_of(package)
+        if taught is not None and not taught & held_out:
+            model = {**recipe.model, "pretrained_path": str(package.folder)}
+            return replace(recipe, model=model)
+    raise OptionError(
+        f"--begin {begun.name}: each of its packages was taught by {' or '.join(sorted(held_out))}",
+        "a fold begins with a model that its places did not teach",
+        "add one that was trained with this fold held out, or leave the fold out of --folds",
+    )
 
 
 def train_fold(recipe: Recipe, packed: PackedChips, fold: int, folder: Path, device: str) -> None:
@@ -126,9 +164,13 @@ def measured(models: Sequence[TrainedModel], data: Path, gallery: Gallery) -> li
     for suite in (SUITES[name] for name in MEASURED):
         taking_part = [model for model in models if model.suits(suite)]
         if taking_part:
-            look = gallery.add if suite.source else ignore
-            results.append(run_suite(suite, archive, taking_part, on_case=look))
-            print(f"\n{table(results[-1])}", flush=True)
+            added = Added([model.name for model in taking_part if "sar" in model.way.inputs])
+            look = gallery.add if suite.source else added.add
+            result = run_suite(suite, archive, taking_part, on_case=look)
+            results.append({**result, "radar_adds": added.figures()})
+            print(f"\n{table(result)}", flush=True)
+            for name, figures in results[-1]["radar_adds"].items():
+                print(f"\n{table_of_added(result['suite'], name, figures)}", flush=True)
     return results
 
 
@@ -190,8 +232,70 @@ def table(result: Result) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def ignore(case: Case, answers: Mapping[str, Pixels]) -> None:
-    """Look at nothing."""
+def table_of_added(suite: str, name: str, figures: Result) -> str:
+    """What radar adds to a model, in Markdown: a line a region."""
+    places = list(next(iter(figures.values()))["psnr_by_place"])
+    head = [f"{suite}: {name}, dB by radar", "mean", "95 %", *places, "pixels"]
+    lines = [head, ["---"] * len(head)]
+    for region, found in figures.items():
+        low_high = " to ".join(signed(value) for value in found["interval"])
+        cells = [signed(value) for value in found["psnr_by_place"].values()]
+        pixels = f"{sum(found['pixels_by_place'].values()):,}"
+        lines.append([region, signed(found["psnr"]), low_high, *cells, pixels])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def signed(value: float | None) -> str:
+    """A difference in dB."""
+    return "–" if value is None else f"{value:+.2f}"
+
+
+@dataclass
+class Added:
+    """What models draw better for their radar: each beside itself where the radar is hidden.
+
+    Attributes:
+        names: of the models that look at radar.
+    """
+
+    names: Sequence[str]
+    tally: Tally = field(default_factory=Tally)
+
+    def add(self, case: Case, answers: Mapping[str, Pixels]) -> None:
+        """Take one case, answered with the radar and without it, (C, H, W) each."""
+        rows = [name + which for name in self.names for which in ("", HIDDEN)]
+        sums = {name: sums_of(answers[name], case) for name in rows if name in answers}
+        if sums:
+            self.tally.add(case.place, sums)
+
+    def figures(self) -> dict[str, Any]:
+        """Return by model and region what radar adds to PSNR, in dB, and on how many pixels."""
+        regions = [region for region in REGIONS if region in self.tally.regions]
+        return {
+            name: {region: self._of(name, region) for region in regions}
+            for name in self.names
+            if name in self.tally.sums
+        }
+
+    def _of(self, name: str, region: str) -> dict[str, Any]:
+        hidden = self.tally.by_place(name + HIDDEN, region, "psnr")
+        shown = self.tally.by_place(name, region, "psnr")
+        adds = {place: shown[place] - hidden[place] for place in shown}
+        return rounded(
+            {
+                "psnr": without_missing(list(adds.values())),
+                "interval": self.tally.interval(name, region, "psnr", name + HIDDEN),
+                "psnr_by_place": adds,
+                "pixels_by_place": self._pixels(name, region),
+            }
+        )
+
+    def _pixels(self, name: str, region: str) -> dict[str, int]:
+        pixels = dict.fromkeys(self.tally.places, 0)
+        for place, sums in zip(self.tally.places, self.tally.sums[name], strict=True):
+            if region in sums:
+                pixels[place] += int(sums[region]["squared"].n_values) // len(BANDS)
+        return pixels
 
 
 @dataclass
