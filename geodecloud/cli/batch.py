@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geodecloud.cli.decloud import batch_size
+from geodecloud.cli.decloud import MODEL_HELP, batch_size
 from geodecloud.cli.mask import mask_options
 from geodecloud.cli.progress import Reporter, progress_option
 
@@ -45,9 +45,9 @@ FAILED_ITEMS = 3  # exit code
 )
 @click.option("--max-items", type=int, help="No more than the first so many items.")
 @click.option("--bands", help="Bands to take, such as B02,B03,B04,B08.  [the model's]")
-@click.option("--model", help="'fill', a model's name, or a model package.")
+@click.option("--model", help=MODEL_HELP)
 @mask_options
-@click.option("--feather", "feather_m", type=float, help="Fade in over this many metres.")
+@click.option("--feather", "feather_m", type=float, help="Fade in over this many metres.  [30]")
 @click.option("--max-cloud", type=float, help="Refuse above this share of masked pixels.  [0.95]")
 @click.option("--halo", type=click.Choice(["exact", "fast"]), help="See decloud.  [exact]")
 @click.option("--tile-size", "tile_size_px", type=int, help="Side of a tile in pixels.  [512]")

@@ -13,6 +13,11 @@ from geodecloud.cli.several import Listeners, each_scene
 
 FILE = click.Path(path_type=Path)
 
+MODEL_HELP = (
+    "'fill', a model's name, or a model package.  [the first that suits the scene; 'fill' beside "
+    "a reference]"
+)
+
 FURTHER = ("provenance", "uncertainty", "mask_out", "compare")
 """Files that are written beside the output."""
 
@@ -20,13 +25,13 @@ FURTHER = ("provenance", "uncertainty", "mask_out", "compare")
 @click.command()
 @click.argument("scene", nargs=-1, required=True, type=FILE)
 @click.argument("out", type=FILE)
-@click.option("--model", default=None, help="'fill', a model's name, or a model package.")
+@click.option("--model", help=MODEL_HELP)
 @mask_options
 @click.option(
     "--feather",
     "feather_m",
     type=float,
-    help="Fade the generated in over this many metres inside the mask's rim.",
+    help="Fade the generated in over this many metres inside the mask's rim.  [30]",
 )
 @click.option(
     "--halo",

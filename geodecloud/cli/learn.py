@@ -51,9 +51,10 @@ def pack(
         data, out, bands=_names(bands), splits=splits, size_px=size_px, listener=reporter
     )
     megabytes = out.stat().st_size / 1e6
+    samples = "1 sample" if n_samples == 1 else f"{n_samples} samples"
     reporter.close(
         {"chips": str(out), "n_samples": n_samples},
-        f"{n_samples} samples, {megabytes:.0f} MB: {out}",
+        f"{samples}, {megabytes:.1f} MB: {out}",
     )
 
 

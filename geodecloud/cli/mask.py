@@ -13,6 +13,9 @@ from geodecloud.cli.progress import Reporter, progress_option
 FILE = click.Path(path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+READING = ("scale", "offset", "level", "sensor", "resolution_m")
+"""Options that say how a scene is read, beside its bands."""
+
 _OPTIONS = (
     click.option(
         "--mask",
@@ -66,6 +69,8 @@ def mask_options(command: Command) -> Command:
 @click.option("--scale", type=float, help="Reflectance of one stored step, such as 0.0001.")
 @click.option("--offset", type=float, help="Added to stored numbers before scaling.")
 @click.option("--level", type=click.Choice(["L1C", "L2A"]), help="Product level of the scene.")
+@click.option("--sensor", type=FILE, help="A TOML file that says what the numbers mean.")
+@click.option("--resolution", "resolution_m", type=float, help="Pixel size in metres.  [finest]")
 @click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
 @progress_option
 @click.pass_obj
@@ -75,9 +80,6 @@ def mask(
     scene: tuple[Path, ...],
     out: Path,
     bands: str | None,
-    scale: float | None,
-    offset: float | None,
-    level: str | None,
     overwrite: bool,
     **options: Any,
 ) -> None:
@@ -89,10 +91,11 @@ def mask(
     from geodecloud.geo.raster import open_scene
     from geodecloud.masking import MaskOptions, mask
 
+    names = None if bands is None else [name.strip() for name in bands.split(",")]
+    asked = {name: options.pop(name) for name in READING}
     chosen = MaskOptions(**options)
     source = scene[0] if len(scene) == 1 else scene
-    names = None if bands is None else [name.strip() for name in bands.split(",")]
-    with open_scene(source, bands=names, scale=scale, offset=offset, level=level) as opened:
+    with open_scene(source, bands=names, **asked) as opened:
         reporter.open("mask", device="cpu", model="+".join(options["mask"]))
         result = mask(opened, out, chosen, overwrite=overwrite, on_progress=reporter)
     reporter.close(result.to_json(), result.summary())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import click
 
 TARGETS = ("dlpk", "deepness", "mlm")
+MOST_COLUMNS = 120  # longer lines are hard to read
 
 
 @click.command()
@@ -54,8 +56,9 @@ def _list(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    for model in found:
-        click.echo(f"{model['name']:24} {model['summary']}")
+    formatter = click.HelpFormatter(width=min(shutil.get_terminal_size().columns, MOST_COLUMNS))
+    formatter.write_dl([(model["name"], model["summary"]) for model in found])
+    click.echo(formatter.getvalue(), nl=False)
 
 
 def _show(name: str, as_json: bool) -> None:

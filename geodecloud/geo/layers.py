@@ -11,6 +11,7 @@ from odc.geo.geobox import GeoBox
 
 from geodecloud.errors import BandError, InputError
 from geodecloud.geo import guard
+from geodecloud.geo.manifest import holds_chips
 from geodecloud.geo.products import (
     Product,
     ProductFile,
@@ -86,6 +87,12 @@ def find_layers(
             return _layers(product, asked, resolution_m)
         if isinstance(tree, Archive):
             raise guard.no_product(path)
+        if holds_chips(path):
+            raise InputError(
+                f"{path} holds chips that geodecloud cut",
+                "a scene is opened",
+                "put them together by geodecloud mosaic, or name one of them",
+            )
     return [_layer(path, asked) for path in guard.raster_paths(source)]
 
 

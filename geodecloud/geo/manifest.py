@@ -138,6 +138,15 @@ class Manifest(BaseModel):
         return f'{head},\n "chips": [\n  {chips}\n ]\n}}\n'.encode()
 
 
+def holds_chips(folder: Path) -> bool:
+    """Whether a folder holds chips that geodecloud cut; other makers name files so, too."""
+    try:
+        with (folder / MANIFEST).open("rb") as file:
+            return b'"geodecloud-chips"' in file.read(64)
+    except OSError:
+        return False
+
+
 def file_names(scene: str, tiles: Tiling) -> list[str]:
     """Return a file name for each tile; sorted by name they are in the order of the tiling.
 

@@ -55,20 +55,26 @@ def tasks_of(
 
     Args:
         paths: scenes, or the files of one.
-        out: a file, and the paths are one scene; or a folder, which is made where several paths
-            ask for it: each scene's output is named like the scene.
+        out: a file, and the paths are one scene; or a folder, one that is there or a name without
+            an ending: each scene's output is named like the scene.
         beside: further outputs, by what they are; folders where ``out`` is one, and of the suffix
             that their kind has.
         overwrite: replace outputs that exist.
 
     Raises:
-        OptionError: two scenes have one name.
+        OptionError: two scenes have one name, or a further output is named like a file.
         OutputError: an output of several exists, or a folder cannot be made.
     """
-    if not (out.is_dir() or (len(paths) > 1 and not out.suffix)):
+    if not _is_folder(out):
         return [Task(paths[0] if len(paths) == 1 else tuple(paths), {"out": out, **beside})]
     folders = {"out": out, **beside}
     names = scene_names(paths)
+    if files := [str(path) for path in beside.values() if not _is_folder(path)]:
+        raise OptionError(
+            f"{', '.join(files)} would be a file, and {out} is a folder",
+            "what is written beside a folder goes into folders",
+            "name them without an ending",
+        )
     for folder in folders.values():
         _make(folder)
     tasks = [
@@ -79,6 +85,10 @@ def tasks_of(
         for path in task.outputs.values():
             refuse_existing(path, overwrite)
     return tasks
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() or not path.suffix
 
 
 def _suffix(what: str) -> str:

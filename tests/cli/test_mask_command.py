@@ -49,3 +49,11 @@ def test_a_bad_mask_is_one_line_exit_1_and_no_file(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
     assert "no detector 'no-such'" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_mask_has_the_pixels_that_decloud_asks_for(tmp_path: Path) -> None:
+    done = run("mask", SAMPLE, tmp_path / "mask.tif", "--mask", "none", "--resolution", 20)
+    assert done.returncode == 0, done.stderr
+    with rasterio.open(tmp_path / "mask.tif") as written:
+        assert written.res == (20, 20)
+        assert written.shape == (256, 256)

@@ -123,6 +123,9 @@ def test_a_models_card_is_shown(model: Path) -> None:
 def test_models_are_listed() -> None:
     listed = json.loads(invoke("--json").stdout)
     assert {"fill", "identity"} <= {model["name"] for model in listed}
+    lines = invoke().stdout.splitlines()
+    assert max(map(len, lines)) <= 120
+    assert {model["name"] for model in listed} <= {line.split(" ")[0] for line in lines}
 
 
 def test_a_model_is_handed_on_as_one_file(model: Path, tmp_path: Path) -> None:

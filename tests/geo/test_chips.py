@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from geodecloud.errors import InputError, OptionError, OutputError
 from geodecloud.geo.chips import ChipStore, cut_scene, mosaic_chips, part_of
-from geodecloud.geo.manifest import MANIFEST
+from geodecloud.geo.manifest import MANIFEST, holds_chips
 from geodecloud.geo.raster import Profile, open_scene, profile_of, write_array
 from geodecloud.geo.scene import ArrayScene, shape_of
 from geodecloud.geo.tiling import Tiling, Window
@@ -199,6 +199,11 @@ def test_cutting_twice_gives_the_same_bytes(store, tmp_path):
     again = ChipStore.cut(make_scene((40, 24)), tmp_path / "again", size_px=16)
     for path in store.folder.iterdir():
         assert path.read_bytes() == (again.folder / path.name).read_bytes()
+
+
+def test_a_store_is_known_as_one(store, tmp_path):
+    assert holds_chips(store.folder)
+    assert not holds_chips(tmp_path)
 
 
 def test_a_manifest_names_no_folder(store):

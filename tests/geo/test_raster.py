@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from odc.geo.geobox import GeoBox
 
-from geodecloud.errors import BandError, GridError, OutputError
+from geodecloud.errors import BandError, GridError, InputError, OutputError
 from geodecloud.geo.geotiff import Ledger
 from geodecloud.geo.profile import CLASSES_TAG, Profile
 from geodecloud.geo.raster import (
@@ -232,6 +232,16 @@ def test_a_folder_of_bands_is_one_scene_by_name(tmp_path):
         assert scene.sensor.level == "L2A"
         dn, _ = scene.read(Window(1, 1, 2, 2))
         assert dn[:, 0, 0].tolist() == [3, 2, 1]
+
+
+def test_only_a_manifest_of_our_own_makes_a_folder_one_of_chips(tmp_path):
+    write_band(tmp_path / "B02.tif", 1)
+    (tmp_path / "manifest.json").write_text('{"name": "an order of images", "files": []}')
+    with open_scene(tmp_path) as scene:
+        assert scene.sensor.band_names == ("B02",)
+    (tmp_path / "manifest.json").write_text('{\n "format": "geodecloud-chips",\n "version": 1}')
+    with pytest.raises(InputError, match=r"holds chips.*geodecloud mosaic"):
+        open_scene(tmp_path)
 
 
 def test_a_list_of_bands_keeps_its_order_and_takes_names(tmp_path):

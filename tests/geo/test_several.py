@@ -16,7 +16,7 @@ def test_files_and_one_raster_are_one_scene(tmp_path):
     (task,) = tasks_of(bands, out, {"mask_out": tmp_path / "m.tif"})
     assert task.source == bands
     assert task.outputs == {"out": out, "mask_out": tmp_path / "m.tif"}
-    assert tasks_of(bands[:1], tmp_path / "clear")[0].source == bands[0]
+    assert tasks_of(bands[:1], out)[0].source == bands[0]
 
 
 def test_a_folder_takes_a_raster_of_each_scene(tmp_path):
@@ -27,8 +27,16 @@ def test_a_folder_takes_a_raster_of_each_scene(tmp_path):
     assert [task.outputs["out"].name for task in tasks] == ["a.tif", "b.SAFE.tif"]
     assert tasks[1].outputs["compare"] == tmp_path / "pages" / "b.SAFE.html"
     assert (tmp_path / "clear").is_dir()
-    (one,) = tasks_of(scenes[:1], tmp_path / "clear")
-    assert one.outputs["out"] == tmp_path / "clear" / "a.tif"
+    for folder in ("clear", "not-there-yet"):  # one scene, as a pattern of names may find
+        (one,) = tasks_of(scenes[:1], tmp_path / folder)
+        assert one.outputs["out"] == tmp_path / folder / "a.tif"
+
+
+def test_no_folder_is_made_under_the_name_of_a_file(tmp_path):
+    scenes = (tmp_path / "a.tif", tmp_path / "b.tif")
+    with pytest.raises(OptionError, match=r"origin\.tif would be a file"):
+        tasks_of(scenes, tmp_path / "out", {"provenance": tmp_path / "origin.tif"})
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_is_replaced_unasked_and_no_two_outputs_are_one(tmp_path):
