@@ -34,7 +34,7 @@ FAILED_ITEMS = 3  # exit code
 @click.option("--out", required=True, type=FOLDER, help="Folder of the output catalog.")
 @click.option("--collections", help="Ids of collections, with commas between.")
 @click.option("--ids", help="Ids of items, with commas between.")
-@click.option("--bbox", help="west,south,east,north in degrees: what is done of the scenes.")
+@click.option("--bbox", help="west,south,east,north in degrees: the part of the scenes to work on.")
 @click.option("--intersects", type=FILE, help="The same as an area (GeoJSON).")
 @click.option("--datetime", help="A date or an interval, such as 2026-06 or 2026-06-01/2026-06-30.")
 @click.option(
@@ -63,7 +63,13 @@ FAILED_ITEMS = 3  # exit code
     help="auto: fill clouds from the clearest items of the same place within 60 days.",
 )
 @click.option("--sar-collection", help="Sentinel-1 collection, for models that look at radar.")
-@click.option("--sar-days", type=float, default=3, show_default=True, help="Days between the two.")
+@click.option(
+    "--sar-days",
+    type=float,
+    default=3,
+    show_default=True,
+    help="Days that radar and scene may lie apart.",
+)
 @click.option(
     "--uncertainty/--no-uncertainty",
     default=None,
@@ -74,15 +80,15 @@ FAILED_ITEMS = 3  # exit code
     type=click.Choice(["serial", "processes", "dask"]),
     default="serial",
     show_default=True,
-    help="Who works: this process, others of this machine, or Dask.",
+    help="Who does the work: this process, others of this machine, or Dask.",
 )
 @click.option("--scheduler", help="Dask scheduler that runs already, such as tcp://host:8786.")
-@click.option("--workers", type=int, help="Worker processes, one core each.  [one a core]")
-@click.option("--retries", type=int, default=2, show_default=True, help="Further tries an item.")
+@click.option("--workers", type=int, help="Worker processes, one core each.  [one per core]")
+@click.option("--retries", type=int, default=2, show_default=True, help="Further tries of an item.")
 @click.option(
     "--sign",
     type=click.Choice(["planetary-computer"]),
-    help="Sign links as this catalog wants it, when they are read.",
+    help="Sign links as this catalog asks for, when they are read.",
 )
 @click.option("--allow-local", is_flag=True, help="Links may lead to this disk and network.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
@@ -91,7 +97,7 @@ FAILED_ITEMS = 3  # exit code
 def batch(ctx: click.Context, /, stac: str, out: Path, dry_run: bool, **chosen: Any) -> None:
     """Remove the clouds of all scenes of a STAC catalog.
 
-    OUT becomes a STAC catalog of its own: one folder an item, catalog.json and items.parquet.
+    OUT becomes a STAC catalog of its own: one folder per item, catalog.json and items.parquet.
     What is done already with the same options, and whole, is skipped. Exit code 3 says that some
     items failed.
 

@@ -17,7 +17,9 @@ FILE = click.Path(path_type=Path)
 @click.option("--out", type=FILE, required=True, help="Folder of the model that is made.")
 @click.option("--fold", type=int, help="The fold that the model's training held out.")
 @click.option("--epochs", type=click.IntRange(1), default=6, show_default=True)
-@click.option("--steps", type=click.IntRange(1), default=100, show_default=True, help="An epoch's.")
+@click.option(
+    "--steps", type=click.IntRange(1), default=100, show_default=True, help="Steps of an epoch."
+)
 @click.option("--lr", type=float, default=3e-3, show_default=True, help="Highest learning rate.")
 @click.option("--chip-size", type=click.IntRange(8), default=128, show_default=True)
 @click.option("--batch-size", type=click.IntRange(2), default=4, show_default=True)

@@ -43,10 +43,10 @@ FILE = click.Path(path_type=Path)
 @progress_option
 @click.pass_obj
 def clouds(reporter: Reporter, /, clear: tuple[Path, ...], cloudy: Path, **options: Any) -> None:
-    """Hang a synthetic sky over CLEAR (one GeoTIFF, a folder, or one file a band) into CLOUDY.tif.
+    """Hang a synthetic sky over CLEAR into CLOUDY.tif.
 
-    Pixels under clear sky leave bit-identical; CLOUDY keeps the grid, the encoding and the
-    metadata of the scene.
+    CLEAR is one GeoTIFF, a folder, or one file per band. Pixels under clear sky leave
+    bit-identical; CLOUDY keeps the grid, the encoding and the metadata of the scene.
     """
     from geodecloud.clouding import CloudsOptions
     from geodecloud.clouding import clouds as hang

@@ -80,9 +80,9 @@ FURTHER = ("provenance", "uncertainty", "mask_out", "compare")
 def decloud(reporter: Reporter, /, scene: tuple[Path, ...], out: Path, **options: Any) -> None:
     """Remove clouds from SCENE into OUT.tif, or from several into a folder OUT.
 
-    SCENE is one GeoTIFF, the folder or .zip of a product (Sentinel-2, Landsat), or one file a
-    band. Where OUT is a folder each SCENE is one of its own; further files to write are folders
-    then, too.
+    SCENE is one GeoTIFF, the folder or .zip of a product (Sentinel-2, Landsat), or one file per
+    band. Where OUT is a folder (one that is there, or a name without an ending) each SCENE is
+    one of its own; further files to write are folders then, too.
 
     Pixels outside the mask leave bit-identical; OUT keeps the grid, the encoding and the
     metadata of the scene.

@@ -73,7 +73,7 @@ def info(
     resolution_m: float | None,
     as_json: bool,
 ) -> None:
-    """Show what SCENE is made of (a raster, a product's folder or .zip, or one file a band).
+    """Show what SCENE is made of (a raster, a product's folder or .zip, or one file per band).
 
     Value ranges come from a sample of the pixels.
     """

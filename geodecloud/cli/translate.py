@@ -48,7 +48,7 @@ FILE = click.Path(path_type=Path)
 def translate(reporter: Reporter, /, source: tuple[Path, ...], out: Path, **options: Any) -> None:
     """Draw SOURCE anew in the bands of the model's target sensor.
 
-    SOURCE is a scene (one GeoTIFF, a folder, or one file a band), and OUT the GeoTIFF that is
+    SOURCE is a scene (one GeoTIFF, a folder, or one file per band), and OUT the GeoTIFF that is
     written; or SOURCE is a folder of chips that `geodecloud chip` cut, and OUT a folder of the
     same chips, which `geodecloud mosaic` puts together. Where OUT is a folder each of several
     scenes is drawn into a file of it.

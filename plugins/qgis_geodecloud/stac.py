@@ -44,7 +44,7 @@ class BatchStac(Algorithm):
                help="Some catalogs open their images for signed links alone."),
         BANDS,
         DEVICE,
-        Choice("ENGINE", "Who works", "--engine", words=["serial", "processes", "dask"],
+        Choice("ENGINE", "Engine", "--engine", words=["serial", "processes", "dask"],
                default="serial", advanced=True,
                help="This process, others of this machine, or Dask (geodecloud[batch])."),
         Number("WORKERS", "Worker processes", "--workers", whole=True, low=1, advanced=True),
