@@ -58,13 +58,13 @@ def test_pictures_differ_in_their_curves_and_brighter_stays_brighter() -> None:
 
 def test_the_fill_of_a_picture_is_drawn_from_the_picture(chips: PackedChips) -> None:
     batches = PictureBatches(
-        chips, np.arange(len(chips)), pictures=0.5, chip_size=64, batch_size=16
+        chips, np.arange(len(chips)), pictures=0.5, chip_size=64, batch_size=64
     )
     batch = batches.at(0, CPU)
     outside = (batch["mask"] == 0).expand_as(batch["pixels"])
     assert torch.equal(batch["fill"][outside], batch["pixels"][outside])
     is_picture = is_of_8_bits(batch["pixels"])
-    assert 0 < is_picture.sum() < 16
+    assert 0 < is_picture.sum() < 64
     assert is_of_8_bits(batch["target"])[is_picture].all()
     assert (batch["level"][is_picture] == 0).all()
 
