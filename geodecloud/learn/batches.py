@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -48,6 +49,39 @@ class Dealer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Windows of samples, not yet read.
+
+    Attributes:
+        packed: where they are.
+        samples: whose they are, (B,).
+        ways: how each is to lie, of the eight ways there are.
+        device: where they are wanted.
+    """
+
+    packed: PackedChips
+    samples: Samples
+    ways: list[int]
+    device: torch.device
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self.samples)
+
+    def read(self, side: str, random: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Return values and validity (B, C, S, S) of a side, each window turned its way.
+
+        With random numbers decibels are ``drifted``.
+        """
+        values, valid = (
+            torch.stack([turned(each, way) for each, way in zip(tensor, self.ways, strict=True)])
+            for tensor in map(torch.from_numpy, self.packed.read(side, self.samples))
+        )
+        values, valid = values.to(self.device), valid.to(self.device)
+        return drifted(values, self.packed.sides[side], random), valid
+
+
 class Deal:
     """How many windows a batch takes, and the chips cut out of them.
 
@@ -55,11 +89,17 @@ class Deal:
         packed: where windows come from.
         chip_size, batch_size: of the chips.
         seed: of all that is drawn.
-        turn: let windows lie in any of the eight ways.
+        turn: let windows lie in any of the eight ways, all sides of a sample alike.
     """
 
     def __init__(
-        self, packed: PackedChips, *, chip_size: int, batch_size: int, seed: int, turn: bool
+        self,
+        packed: PackedChips,
+        *,
+        chip_size: int = 64,
+        batch_size: int = 64,
+        seed: int = 0,
+        turn: bool = True,
     ) -> None:
         """Count how many chips a window gives."""
         self.packed, self.seed, self.turn = packed, seed, turn
@@ -68,10 +108,14 @@ class Deal:
         self._per_window = max(1, min(CHIPS_PER_WINDOW, most, batch_size // LEAST_WINDOWS))
         self.n_windows = -(-batch_size // self._per_window)
 
-    def ways(self, n_windows: int, random: torch.Generator | None) -> list[int]:
-        """Return how each window lies; without random numbers, as it is."""
-        drawn = ways_of(n_windows, random)
-        return drawn if self.turn else [0] * n_windows
+    def windows(
+        self, samples: Samples, device: torch.device, random: torch.Generator | None
+    ) -> Windows:
+        """Return the windows of samples, each turned by lot; without random numbers, as it is."""
+        ways = torch.zeros(len(samples), dtype=torch.int64)
+        if random is not None:  # drawn also where nothing turns: what is drawn after stays the same
+            ways = torch.randint(0, 8, (len(samples),), generator=random) * self.turn
+        return Windows(self.packed, samples, ways.tolist(), device)
 
     def chips(self, windows: Batch, random: torch.Generator) -> Batch:
         """Return the batch: chips of windows whose "weight" says where there is most to learn.
@@ -102,26 +146,6 @@ def dealt(samples: Samples, n_wanted: int, step: int, seed: int) -> Samples:
     return np.array(
         [order[p // len(samples)][p % len(samples)] for p in positions.tolist()], np.intp
     )
-
-
-def ways_of(n_windows: int, random: torch.Generator | None) -> list[int]:
-    """Return one of the eight ways to lie for each window; without random numbers, as it is."""
-    if random is None:
-        return [0] * n_windows
-    ways: list[int] = torch.randint(0, 8, (n_windows,), generator=random).tolist()
-    return ways
-
-
-def read(
-    packed: PackedChips, side: str, samples: Samples, ways: list[int], device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Return values and validity (B, C, S, S) of samples, each turned its way."""
-    values, valid = packed.read(side, samples)
-    both = []
-    for array in (values, valid):
-        tensor = torch.from_numpy(array).to(device)
-        both.append(torch.stack([turned(t, way) for t, way in zip(tensor, ways, strict=True)]))
-    return both[0], both[1]
 
 
 def drifted(values: Tensor, side: Side, random: torch.Generator | None) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from geodecloud.errors import DataError
-from geodecloud.learn.batches import Deal, Samples, dealt, generator_of, read
+from geodecloud.learn.batches import Deal, Samples, Windows, dealt, generator_of
 from geodecloud.learn.clouding import PIXEL_M, MaskErrors, cloud_over, fill_windows, gains, grow
 from geodecloud.learn.packed import LEVELS, PackedChips
 from geodecloud.learn.plan import Batch
@@ -50,6 +50,15 @@ class CloudBatches:
     Skies, masks and fills are made on whole windows, so that chips know of clouds and clear
     pixels beyond their rim, as tiles of a scene do. In training the ground's light and the size
     of the clouds vary besides.
+
+    Args:
+        packed: where windows come from.
+        samples: of the part that is dealt from.
+        pair_share: the part of training windows that real pairs take, where there are some.
+        **options: those of ``Deal``.
+
+    Raises:
+        DataError: no sample has a clear side.
     """
 
     is_varied: ClassVar[bool] = True
@@ -59,11 +68,8 @@ class CloudBatches:
         packed: PackedChips,
         samples: Samples,
         *,
-        chip_size: int = 64,
-        batch_size: int = 64,
-        seed: int = 0,
-        turn: bool = True,
         pair_share: float = 0.25,
+        **options: Any,
     ) -> None:
         """Sort the samples into clear ones and pairs."""
         self.samples = samples[packed.has("target")[samples]]
@@ -76,7 +82,7 @@ class CloudBatches:
         self._clear = self.samples
         self._pairs = samples[packed.has("source")[samples] & packed.has("mask")[samples]]
         self._pair_share = pair_share if len(self._pairs) else 0.0
-        self._deal = Deal(packed, chip_size=chip_size, batch_size=batch_size, seed=seed, turn=turn)
+        self._deal = Deal(packed, **options)
 
     def at(self, step: int, device: torch.device) -> Batch:
         """Return the batch of a step: chips of the training size."""
@@ -87,38 +93,28 @@ class CloudBatches:
         parts = []
         if n_pairs < deal.n_windows:
             clear = dealt(self._clear, deal.n_windows - n_pairs, step, deal.seed)
-            ways = deal.ways(len(clear), random)
-            parts.append(self._skies(clear, ways, device, random))
+            parts.append(self._skies(deal.windows(clear, device, random), random))
         if n_pairs:
             pairs = dealt(self._pairs, n_pairs, step, deal.seed + 1)
-            ways = deal.ways(n_pairs, random)
-            parts.append(self._real(pairs, ways, device, random))
-        windows = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        return deal.chips(windows, random)
+            parts.append(self._real(deal.windows(pairs, device, random), random))
+        batch = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return deal.chips(batch, random)
 
     def whole(self, samples: Samples, number: int, device: torch.device) -> Batch:
         """Return windows under a sky that is the same for each number."""
         random = generator_of(self._deal.seed, number)
-        return self._skies(samples, [0] * len(samples), device, random, is_whole=True)
+        return self._skies(self._deal.windows(samples, device, None), random, is_whole=True)
 
     def pairs(self, device: torch.device) -> Iterator[Batch]:
         """Walk the real pairs as whole windows, one by one, masks grown as those of scenes."""
         for pair in self._pairs:
-            yield self._real(pair[None], [0], device, None)
+            yield self._real(self._deal.windows(pair[None], device, None), None)
 
-    def _skies(
-        self,
-        samples: Samples,
-        ways: list[int],
-        device: torch.device,
-        random: torch.Generator,
-        *,
-        is_whole: bool = False,
-    ) -> Batch:
-        packed = self._deal.packed
-        target, valid = read(packed, "target", samples, ways, device)
-        level = level_of(packed, samples)
-        bands = packed.sides["target"].bands
+    def _skies(self, windows: Windows, random: torch.Generator, *, is_whole: bool = False) -> Batch:
+        """Clear windows under skies; whole ones are not varied, and their levels are told."""
+        target, valid = windows.read("target")
+        level = level_of(windows)
+        bands = windows.packed.sides["target"].bands
         step_m = PIXEL_M
         if self.is_varied and not is_whole:
             target = (target * gains(target, SEASON, random)).clamp(max=BRIGHTEST)
@@ -127,25 +123,20 @@ class CloudBatches:
         if self.is_varied and not is_whole:
             light = gains(target, LIGHT, random)
             pixels, target = pixels * light, target * light
-        tones = self._tones(len(samples), None if is_whole else random)
+        tones = self._tones(len(windows), None if is_whole else random)
         if tones is not None:
             pixels, target, level = tones.shown(pixels), tones.shown(target), tones.known(level)
-        windows = _covered((pixels, target, valid), lost, classes, random)
-        return {**windows, "level": (level if is_whole else hidden(level, random)).to(device)}
+        batch = _covered((pixels, target, valid), lost, classes, random)
+        level = level if is_whole else hidden(level, random)
+        return {**batch, "level": level.to(windows.device)}
 
     def _tones(self, n_windows: int, random: torch.Generator | None) -> Tones | None:
         """How windows are shown; None as they were measured. Without random numbers: not varied."""
         return None
 
-    def _real(
-        self,
-        samples: Samples,
-        ways: list[int],
-        device: torch.device,
-        random: torch.Generator | None,
-    ) -> Batch:
-        tones = self._tones(len(samples), random)
-        return real_windows(self._deal.packed, samples, ways, device, random, tones)
+    def _real(self, windows: Windows, random: torch.Generator | None) -> Batch:
+        """Real pairs; without random numbers, as they were measured."""
+        return real_pairs(windows, random, self._tones(len(windows), random))
 
     def _clouded(
         self,
@@ -202,44 +193,40 @@ class OneSkyBatches(CloudBatches):
         return pixels, lost, classes
 
 
-def real_windows(
-    packed: PackedChips,
-    samples: Samples,
-    ways: list[int],
-    device: torch.device,
-    random: torch.Generator | None,
-    tones: Tones | None = None,
+def real_pairs(
+    windows: Windows, random: torch.Generator | None, tones: Tones | None = None
 ) -> Batch:
-    """Return real pairs as ``CloudBatches`` deals them, each turned its way.
+    """Return real pairs as ``CloudBatches`` deals them.
 
     Without random numbers masks have the same error each time, levels are not hidden, and the
     light is as it was.
     """
-    target, valid = read(packed, "target", samples, ways, device)
-    pixels, seen = read(packed, "source", samples, ways, device)
+    target, valid = windows.read("target")
+    pixels, seen = windows.read("source")
     if random is not None:
         light = gains(target, LIGHT, random)
         target, pixels = target * light, pixels * light
-    level = level_of(packed, samples)
+    level = level_of(windows)
     if tones is not None:
         target, pixels, level = tones.shown(target), tones.shown(pixels), tones.known(level)
-    marks, _ = read(packed, "mask", samples, ways, device)
+    marks, _ = windows.read("mask")
     classes = marks.long()
-    windows = _covered((pixels, target, valid & seen), (classes > 0).float(), classes, random)
-    is_clear = (windows["mask"] == 0) & valid.all(1, keepdim=True) & seen.all(1, keepdim=True)
+    batch = _covered((pixels, target, valid & seen), (classes > 0).float(), classes, random)
+    is_clear = (batch["mask"] == 0) & valid.all(1, keepdim=True) & seen.all(1, keepdim=True)
     # the clear side is of another date: what differs around is taken for what differs beneath
     change = fill_windows(pixels - target, is_clear)
     return {
-        **windows,
+        **batch,
         "target": target + change,
-        "synthetic": torch.zeros_like(windows["synthetic"]),
-        "level": (level if random is None else hidden(level, random)).to(device),
+        "synthetic": torch.zeros_like(batch["synthetic"]),
+        "level": (level if random is None else hidden(level, random)).to(windows.device),
     }
 
 
-def level_of(packed: PackedChips, samples: Samples) -> Tensor:
-    """Return the product level of samples, (B,): 1 L1C, -1 L2A, 0 unknown."""
-    return torch.tensor([LEVEL_FLAGS[LEVELS[i]] for i in packed.level[samples]])
+def level_of(windows: Windows) -> Tensor:
+    """Return the product level of windows, (B,): 1 L1C, -1 L2A, 0 unknown."""
+    levels = windows.packed.level[windows.samples]
+    return torch.tensor([LEVEL_FLAGS[LEVELS[level]] for level in levels])
 
 
 def hidden(level: Tensor, random: torch.Generator, share: float = UNKNOWN_LEVELS) -> Tensor:

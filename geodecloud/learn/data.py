@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from geodecloud.errors import DataError, OptionError
 from geodecloud.geo.sensors import LUMA
-from geodecloud.learn.batches import MOST_SKIES, Dealer, generator_of
+from geodecloud.learn.batches import MOST_SKIES, Dealer, Samples, generator_of
 from geodecloud.learn.cloud_batches import (
     CloudBatches,
     EsaPictureBatches,
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["DATASET_TYPES", "ChipData", "Normalization", "Transform", "batch_size_for", "split"]
-
-Samples = npt.NDArray[np.intp]
 
 Transform = Callable[[Batch, torch.Generator], Batch]
 """Changes a batch; what it draws comes from the generator, once for all sides of a sample."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from geodecloud.learn.batches import Samples, drifted, read
+from geodecloud.learn.batches import Samples, Windows
 from geodecloud.learn.cloud_batches import CloudBatches
 from geodecloud.learn.packed import PackedChips
 from geodecloud.learn.pair_batches import guide_of, having
@@ -41,39 +41,17 @@ class GuidedCloudBatches(CloudBatches):
         self._pairs = self._pairs[packed.has(self.guide)[self._pairs]]
         self._pair_share *= bool(len(self._pairs))
 
-    def _skies(
-        self,
-        samples: Samples,
-        ways: list[int],
-        device: torch.device,
-        random: torch.Generator,
-        **options: Any,
-    ) -> Batch:
-        windows = super()._skies(samples, ways, device, random, **options)
-        varied = None if options.get("is_whole") else random
-        return {**windows, self.guide: self._guides(samples, ways, device, varied)}
+    def _skies(self, windows: Windows, random: torch.Generator, *, is_whole: bool = False) -> Batch:
+        batch = super()._skies(windows, random, is_whole=is_whole)
+        return {**batch, self.guide: self._guides(windows, None if is_whole else random)}
 
-    def _real(
-        self,
-        samples: Samples,
-        ways: list[int],
-        device: torch.device,
-        random: torch.Generator | None,
-    ) -> Batch:
-        windows = super()._real(samples, ways, device, random)
-        return {**windows, self.guide: self._guides(samples, ways, device, random)}
+    def _real(self, windows: Windows, random: torch.Generator | None) -> Batch:
+        batch = super()._real(windows, random)
+        return {**batch, self.guide: self._guides(windows, random)}
 
-    def _guides(
-        self,
-        samples: Samples,
-        ways: list[int],
-        device: torch.device,
-        random: torch.Generator | None,
-    ) -> torch.Tensor:
-        packed = self._deal.packed
-        guide, _ = read(packed, self.guide, samples, ways, device)
+    def _guides(self, windows: Windows, random: torch.Generator | None) -> torch.Tensor:
+        guide, _ = windows.read(self.guide, random)
         if random is None:
             return guide
-        guide = drifted(guide, packed.sides[self.guide], random)
-        is_shown = torch.rand(len(samples), 1, 1, 1, generator=random) >= HIDDEN_GUIDES
-        return guide * is_shown.to(device)
+        is_shown = torch.rand(len(windows), 1, 1, 1, generator=random) >= HIDDEN_GUIDES
+        return guide * is_shown.to(windows.device)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from geodecloud.learn.batches import Samples, read
+from geodecloud.learn.batches import Windows
 from geodecloud.learn.cloud_batches import CloudBatches, hidden, level_of
 from geodecloud.learn.clouding import PIXEL_M, cloud_over, gains, wavelengths_of
 from geodecloud.learn.cutting import CLEAR, SHADOW
@@ -57,20 +56,11 @@ class MaskBatches(CloudBatches):
     The classes of real pairs are those of ``mark_clouds``, where the two sides tell them clearly.
     """
 
-    def _skies(
-        self,
-        samples: Samples,
-        ways: list[int],
-        device: torch.device,
-        random: torch.Generator,
-        *,
-        is_whole: bool = False,
-        **_: Any,
-    ) -> Batch:
-        packed = self._deal.packed
-        bands, step_m = packed.sides["target"].bands, PIXEL_M
-        target, valid = read(packed, "target", samples, ways, device)
-        level = level_of(packed, samples)
+    def _skies(self, windows: Windows, random: torch.Generator, *, is_whole: bool = False) -> Batch:
+        device = windows.device
+        bands, step_m = windows.packed.sides["target"].bands, PIXEL_M
+        target, valid = windows.read("target")
+        level = level_of(windows)
         if not is_whole:
             target, level = varied_ground(target, level, bands, random)
             step_m = STEPS_M[int(torch.randint(0, len(STEPS_M), (), generator=random))]
@@ -93,25 +83,17 @@ class MaskBatches(CloudBatches):
             "synthetic": torch.ones(len(pixels), device=device),
         }
 
-    def _real(
-        self,
-        samples: Samples,
-        ways: list[int],
-        device: torch.device,
-        random: torch.Generator | None,
-    ) -> Batch:
-        packed = self._deal.packed
-        target, valid = read(packed, "target", samples, ways, device)
-        pixels, seen = read(packed, "source", samples, ways, device)
-        marks, _ = read(packed, "mask", samples, ways, device)
-        classes, level = marks.long(), level_of(packed, samples)
+    def _real(self, windows: Windows, random: torch.Generator | None) -> Batch:
+        device = windows.device
+        target, valid = windows.read("target")
+        pixels, seen = windows.read("source")
+        marks, _ = windows.read("mask")
+        classes, level = marks.long(), level_of(windows)
         is_valid = (valid & seen).all(1, keepdim=True)
         is_sure = is_valid & told_clearly(pixels, target, classes, is_valid)
         if random is not None:
-            pixels, level = (
-                pixels * gains(pixels, LIGHT, random),
-                hidden(level, random, UNKNOWN_LEVELS),
-            )
+            pixels = pixels * gains(pixels, LIGHT, random)
+            level = hidden(level, random, UNKNOWN_LEVELS)
         return {
             "pixels": pixels * is_valid,
             "target": target,

@@ -11,16 +11,8 @@ from torch import Tensor
 
 from geodecloud.errors import DataError
 from geodecloud.geo.sensors import LUMA
-from geodecloud.learn.batches import (
-    MOST_SKIES,
-    Deal,
-    Samples,
-    dealt,
-    drifted,
-    generator_of,
-    read,
-)
-from geodecloud.learn.cloud_batches import real_windows
+from geodecloud.learn.batches import MOST_SKIES, Deal, Samples, Windows, dealt, generator_of
+from geodecloud.learn.cloud_batches import real_pairs
 from geodecloud.learn.packed import GUIDES, PackedChips
 from geodecloud.learn.plan import Batch
 
@@ -33,9 +25,7 @@ class SampleBatches:
     Args:
         packed: where windows come from.
         samples: of the part that is dealt from; those that lack a side are left out.
-        chip_size, batch_size: of the batches.
-        seed: of all that is drawn.
-        turn: let windows lie in any of the eight ways, all sides of a sample alike.
+        **options: those of ``Deal``.
 
     Raises:
         DataError: no sample has every side.
@@ -43,39 +33,25 @@ class SampleBatches:
 
     sides: ClassVar[tuple[str, ...]] = ("target",)
 
-    def __init__(
-        self,
-        packed: PackedChips,
-        samples: Samples,
-        *,
-        chip_size: int = 64,
-        batch_size: int = 64,
-        seed: int = 0,
-        turn: bool = True,
-    ) -> None:
+    def __init__(self, packed: PackedChips, samples: Samples, **options: Any) -> None:
         """Keep the samples that have every side."""
-        self._deal = Deal(packed, chip_size=chip_size, batch_size=batch_size, seed=seed, turn=turn)
+        self._deal = Deal(packed, **options)
         self.samples = having(packed, samples, self.sides)
 
     def at(self, step: int, device: torch.device) -> Batch:
         """Return the batch of a step: chips of the training size."""
         deal = self._deal
         random = generator_of(deal.seed, step)
-        ways = deal.ways(deal.n_windows, random)
         samples = dealt(self.samples, deal.n_windows, step, deal.seed)
-        return deal.chips(self._windows(samples, ways, device, random), random)
+        windows = deal.windows(samples, device, random)
+        return deal.chips(self._fields(windows, random), random)
 
     def whole(self, samples: Samples, number: int, device: torch.device) -> Batch:
         """Return windows as they are, the same for each number."""
-        return self._windows(samples, [0] * len(samples), device, None)
+        return self._fields(self._deal.windows(samples, device, None), None)
 
-    def _windows(
-        self,
-        samples: Samples,
-        ways: list[int],
-        device: torch.device,
-        random: torch.Generator | None,
-    ) -> Batch:
+    def _fields(self, windows: Windows, random: torch.Generator | None) -> Batch:
+        """What a batch holds of windows; without random numbers, as they were measured."""
         raise NotImplementedError
 
 
@@ -88,21 +64,13 @@ class PairBatches(SampleBatches):
 
     sides = ("source", "target")
 
-    def _windows(
-        self,
-        samples: Samples,
-        ways: list[int],
-        device: torch.device,
-        random: torch.Generator | None,
-    ) -> Batch:
-        packed = self._deal.packed
-        source, seen = read(packed, "source", samples, ways, device)
-        source = drifted(source, packed.sides["source"], random)
-        target, valid = read(packed, "target", samples, ways, device)
+    def _fields(self, windows: Windows, random: torch.Generator | None) -> Batch:
+        source, seen = windows.read("source", random)
+        target, valid = windows.read("target")
         return {"pixels": source, "target": target, "weight": weight_of(seen, valid)}
 
 
-class GuidedBatches(SampleBatches):
+class GuidedBatches(PairBatches):
     """Pairs with a third side that guides: radar, or another date of the same place.
 
     A batch holds that of ``PairBatches`` and the guide under its name, "sar" (dB) or "reference",
@@ -110,29 +78,18 @@ class GuidedBatches(SampleBatches):
     ``CloudBatches`` deals for real pairs: ``mask``, ``fill``, ``level`` and ``classes``.
     """
 
-    sides = ("source", "target")
-
     def __init__(self, packed: PackedChips, samples: Samples, **options: Any) -> None:
         """Find the side that guides."""
         self.guide = guide_of(packed, samples)
-        self._pairs = PairBatches(packed, having(packed, samples, (self.guide,)), **options)
-        super().__init__(packed, self._pairs.samples, **options)
+        super().__init__(packed, having(packed, samples, (self.guide,)), **options)
 
-    def _windows(
-        self,
-        samples: Samples,
-        ways: list[int],
-        device: torch.device,
-        random: torch.Generator | None,
-    ) -> Batch:
-        packed = self._deal.packed
-        guide, known = read(packed, self.guide, samples, ways, device)
-        guide = drifted(guide, packed.sides[self.guide], random)
-        if packed.has("mask")[samples].all():
-            windows = real_windows(packed, samples, ways, device, random)
+    def _fields(self, windows: Windows, random: torch.Generator | None) -> Batch:
+        guide, known = windows.read(self.guide, random)
+        if windows.packed.has("mask")[windows.samples].all():
+            pairs = real_pairs(windows, random)
         else:
-            windows = self._pairs._windows(samples, ways, device, random)
-        return {**windows, self.guide: guide, "weight": windows["weight"] * weight_of(known)}
+            pairs = super()._fields(windows, random)
+        return {**pairs, self.guide: guide, "weight": pairs["weight"] * weight_of(known)}
 
 
 class ColorizeBatches(SampleBatches):
@@ -147,14 +104,8 @@ class ColorizeBatches(SampleBatches):
         super().__init__(packed, samples, **options)
         self._colours = colours_of(packed.sides["target"].bands)
 
-    def _windows(
-        self,
-        samples: Samples,
-        ways: list[int],
-        device: torch.device,
-        random: torch.Generator | None,
-    ) -> Batch:
-        target, valid = read(self._deal.packed, "target", samples, ways, device)
+    def _fields(self, windows: Windows, random: torch.Generator | None) -> Batch:
+        target, valid = windows.read("target")
         grey = (target[:, self._colours] * target.new_tensor(LUMA)[:, None, None]).sum(1, True)
         return {"pixels": grey, "target": target, "weight": weight_of(valid)}
 
@@ -162,14 +113,8 @@ class ColorizeBatches(SampleBatches):
 class ChipBatches(SampleBatches):
     """Chips of one domain: ``target`` (B, C, H, W) and ``weight`` (B, 1, H, W)."""
 
-    def _windows(
-        self,
-        samples: Samples,
-        ways: list[int],
-        device: torch.device,
-        random: torch.Generator | None,
-    ) -> Batch:
-        target, valid = read(self._deal.packed, "target", samples, ways, device)
+    def _fields(self, windows: Windows, random: torch.Generator | None) -> Batch:
+        target, valid = windows.read("target")
         return {"target": target, "weight": weight_of(valid)}
 
 
@@ -183,18 +128,9 @@ class DomainBatches:
         samples: as many as the larger domain has, those of A; the smaller comes round again.
     """
 
-    def __init__(
-        self,
-        packed: PackedChips,
-        samples: Samples,
-        *,
-        chip_size: int = 64,
-        batch_size: int = 64,
-        seed: int = 0,
-        turn: bool = True,
-    ) -> None:
+    def __init__(self, packed: PackedChips, samples: Samples, **options: Any) -> None:
         """Sort the samples by domain."""
-        self._deal = Deal(packed, chip_size=chip_size, batch_size=batch_size, seed=seed, turn=turn)
+        self._deal = Deal(packed, **options)
         self._of = {side: having(packed, samples, (side,)) for side in ("source", "target")}
         self.samples = np.resize(self._of["source"], max(map(len, self._of.values())))
 
@@ -205,25 +141,18 @@ class DomainBatches:
         chips = []
         for number, (side, samples) in enumerate(self._of.items()):
             drawn = dealt(samples, deal.n_windows, step, deal.seed + number)
-            ways = deal.ways(deal.n_windows, random)
-            windows = self._domain(side, drawn, ways, device)
-            windows["values"] = drifted(windows["values"], deal.packed.sides[side], random)
-            chips.append(deal.chips(windows, random))
+            windows = deal.windows(drawn, device, random)
+            chips.append(deal.chips(_domain(windows, side, random), random))
         return _both(*chips)
 
     def whole(self, samples: Samples, number: int, device: torch.device) -> Batch:
         """Return windows as they are; the number says which of domain B go with those of A."""
         others = np.arange(len(samples)) + number // MOST_SKIES
         targets = self._of["target"][others % len(self._of["target"])]
-        ways = [0] * len(samples)
         return _both(
-            self._domain("source", samples, ways, device),
-            self._domain("target", targets, ways, device),
+            _domain(self._deal.windows(samples, device, None), "source", None),
+            _domain(self._deal.windows(targets, device, None), "target", None),
         )
-
-    def _domain(self, side: str, samples: Samples, ways: list[int], device: torch.device) -> Batch:
-        values, valid = read(self._deal.packed, side, samples, ways, device)
-        return {"values": values, "weight": weight_of(valid)}
 
 
 def having(packed: PackedChips, samples: Samples, sides: Sequence[str]) -> Samples:
@@ -268,6 +197,11 @@ def colours_of(bands: Sequence[str]) -> list[int]:
         f"colour is {' or '.join(', '.join(names) for names in COLOURS)}",
         "name the bands with bands=, or choose another dataset_type",
     )
+
+
+def _domain(windows: Windows, side: str, random: torch.Generator | None) -> Batch:
+    values, valid = windows.read(side, random)
+    return {"values": values, "weight": weight_of(valid)}
 
 
 def _both(a: Batch, b: Batch) -> Batch:
