@@ -154,7 +154,8 @@ def train_fold(recipe: Recipe, packed: PackedChips, fold: int, folder: Path, dev
     resume = (folder / "state.json").exists()
     model = recipe.train(recipe.chips(packed, fold), folder, resume=resume, device=device)
     model.training["held_out_fold"] = fold
-    model.save(Path.cwd() / folder / recipe.name, **recipe.card)
+    # its figures are those of the suites, over all folds
+    model.save(Path.cwd() / folder / recipe.name, compute_metrics=False, **recipe.card)
 
 
 def measured(models: Sequence[TrainedModel], data: Path, gallery: Gallery) -> list[dict[str, Any]]:
