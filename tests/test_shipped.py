@@ -28,6 +28,9 @@ MASK_BYTES = 2_000_000
 ALL_BYTES = 40_000_000
 NAMES = sorted(path.parent.name for path in SHIPPED.glob("*/model.json"))
 HELD_OUT_FOLD = 2
+FOLD = Path(__file__).resolve().parents[1] / "benchmarks/folds/decloud-s2-4band/fold-2"
+"""The model that has not seen that fold; every place taught the one that is shipped."""
+
 FIGURE = {
     "cloud-mask": ("skies", "cloud_f1"),
     "cloud-removal": ("masked", "psnr"),
@@ -115,7 +118,7 @@ def test_it_beats_the_fill_on_places_it_has_not_seen(shared_data: Path, tmp_path
         shared_data, bands=("B02", "B03", "B04", "B08"), dataset_type="CloudRemoval",
         splits=splits, fold=HELD_OUT_FOLD, working_dir=tmp_path,
     )  # fmt: skip
-    figures = from_model("decloud-s2-4band", data).compute_metrics()
+    figures = from_model(FOLD, data).compute_metrics()
 
     def gain(region: str) -> float:
         return figures[region]["psnr"] - figures[region]["psnr_fill"]
