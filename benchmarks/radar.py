@@ -248,7 +248,7 @@ def table_of_added(suite: str, name: str, figures: Result) -> str:
 
 def signed(value: float | None) -> str:
     """A difference in dB."""
-    return "–" if value is None else f"{value:+.2f}"
+    return "–" if value is None else f"{round(value, 2) + 0:+.2f}"  # + 0: no minus before zero
 
 
 @dataclass
