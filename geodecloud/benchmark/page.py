@@ -47,7 +47,8 @@ dB: 0 is the truth's texture, whatever its place; a smooth answer is far off. Mo
 on two grids of tiles of 128 px, half a tile apart, in the first suite that they come in: the seam
 index says how much steeper one is at its borders than the other is there, 1 is no seam; the
 shifted-grid PSNR compares both, 99 dB being one and the same. Seconds are CPU seconds a megapixel,
-one thread, the fill included where it is used."""
+the fill included where it is used: in ONNX Runtime on one thread, or in torch where a package holds
+no graph, as those of `benchmarks/folds`, which takes about twice as many."""
 
 
 def page_of(
