@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -109,15 +109,28 @@ class Uncertainty:
         """Train and calibrate; see ``training.fit``.
 
         Raises:
-            DataError: fewer than two places are held out.
+            DataError: fewer than two places are held out, or some of them taught the model.
         """
-        _check_places(len(set(self.data.packed.place[self.data.valid].tolist())))
+        packed = self.data.packed
+        held_out = {packed.places[place] for place in packed.place[self.data.valid]}
+        _check_places(len(held_out))
+        self._refuse_taught(held_out)
         history = fit(
             self, self.data.batches, plan, out=out, validate=self._validate, listener=listener,
             resume=resume,
         )  # fmt: skip
         self.figures = self.calibrate()
         return history
+
+    def _refuse_taught(self, places: Set[str]) -> None:
+        """Refuse places that taught the model: its errors there are smaller than elsewhere."""
+        card = self.package.card
+        if known := sorted(places & set(card.training.get("data", {}).get("places", ()))):
+            raise DataError(
+                f"{card.name} was taught by {', '.join(known[:5])}",
+                "how far it may be off shows on places that it has not seen",
+                "give the fold that its training held out, or a model that left this one out",
+            )
 
     def calibrate(self) -> dict[str, float]:
         """Set the network's factors by the held-out places, and return figures of calibration.

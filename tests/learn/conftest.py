@@ -27,7 +27,9 @@ def ground(random: np.random.Generator, n_bands: int = 4, size_px: int = SIZE_PX
     return (field + random.normal(0, 0.01, field.shape)).clip(0.001, 1).astype(np.float32)
 
 
-def write_chips(path: Path, *, n_samples: int = 12, n_places: int = 4, pairs: int = 0) -> Path:
+def write_chips(
+    path: Path, *, n_samples: int = 12, n_places: int = 4, pairs: int = 0, called: str = "place"
+) -> Path:
     random = np.random.default_rng(7)
     sides = {"target": Side(BANDS, "reflectance", "sentinel-2-l2a")}
     if pairs:
@@ -42,7 +44,7 @@ def write_chips(path: Path, *, n_samples: int = 12, n_places: int = 4, pairs: in
                 chip["source"] = cloudy, np.ones(clear.shape, bool)
                 chip["mask"] = marks, np.ones(marks.shape, bool)
             place = i % n_places
-            writer.add(chip, place=f"place {place}", level="L2A", fold=place)
+            writer.add(chip, place=f"{called} {place}", level="L2A", fold=place)
     return path
 
 

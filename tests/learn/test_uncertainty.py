@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,9 @@ def held_out(packed: PackedChips, val_split_pct: float = 0.5) -> ChipData:
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> PackedChips:
     folder = tmp_path_factory.mktemp("chips")
-    return PackedChips(write_chips(folder / "chips.safetensors", n_samples=8, pairs=4))
+    # other places than those that taught the model
+    path = write_chips(folder / "chips.safetensors", n_samples=8, pairs=4, called="field")
+    return PackedChips(path)
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +167,18 @@ def test_the_command_refuses_few_places_before_it_trains(
     assert isinstance(few.exception, DataError)  # a tenth of four places is one
     assert not (tmp_path / "sure").exists()
     assert not (tmp_path / "sure.training").exists()
+
+
+def test_places_that_taught_the_model_are_refused(
+    packed: PackedChips, package_folder: Path
+) -> None:
+    data = held_out(packed)
+    uncertainty = Uncertainty(data, package_folder)
+    taught = {**uncertainty.package.card.training, "data": {"places": packed.places}}
+    card = uncertainty.package.card.model_copy(update={"training": taught})
+    uncertainty.package = replace(uncertainty.package, card=card)
+    with pytest.raises(DataError, match="was taught by"):
+        uncertainty.fit(PLAN)
 
 
 def test_data_of_another_kind_is_refused(packed: PackedChips, package_folder: Path) -> None:
