@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -11,9 +10,9 @@ import pytest
 
 from geodecloud.learn.data import ChipData, split
 from geodecloud.learn.packed import PackedChips
+from tests.benchmark.scripts import load_script
 from tests.learn.conftest import write_chips
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "learning_curve.py"
 SMALL = (
     *("data.bands=['B02', 'B03', 'B04', 'B08']", "data.batch_size=2", "data.chip_size=32"),
     *("model.widths=[4, 8]", "model.gan_weight=0.0", "training.steps_per_epoch=2"),
@@ -22,10 +21,7 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("learning_curve", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("learning_curve")
 
 
 @pytest.fixture(scope="module")

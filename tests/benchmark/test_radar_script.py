@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -15,6 +13,7 @@ from geodecloud.errors import OptionError
 from geodecloud.learn.packed import PackedChips
 from geodecloud.learn.recipe import Recipe
 from geodecloud.run.package import open_package
+from tests.benchmark.scripts import load_script
 from tests.benchmark.small_archive import (
     BANDS,
     add_triplets,
@@ -24,7 +23,6 @@ from tests.benchmark.small_archive import (
     make_radar_model,
 )
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "radar.py"
 GUIDED = Recipe("guided", model={"system": "WNet_cGAN", "pretrained_path": "a", "l1_weight": 9})
 SMALL = (
     *("data.chip_size=32", "data.batch_size=2", "training.epochs=1", "training.steps_per_epoch=2"),
@@ -33,11 +31,7 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("radar", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclasses look for it there
-    spec.loader.exec_module(module)
-    return module
+    return load_script("radar")
 
 
 @pytest.fixture

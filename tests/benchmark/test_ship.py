@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -10,18 +9,13 @@ from types import ModuleType
 import pytest
 
 from geodecloud.run.package import CARD, open_package
+from tests.benchmark.scripts import load_script
 from tests.benchmark.small_archive import PLACES, make_archive, make_model
-
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks/ship.py"
 
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ship", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script("ship")
     monkeypatch.setattr(module, "SPLITS", make_archive(tmp_path / "data") / "splits.json")
     return module
 
