@@ -27,17 +27,18 @@ def split(
     out: all samples are in both parts, and what is measured on them says nothing of other places.
 
     Raises:
-        DataError: there is but one place, or the fold is empty.
+        DataError: there is but one place, a fold is not there, or none is left to train on.
     """
     every = np.arange(len(packed))
     if fold is not None:
-        held_out = np.isin(packed.fold, fold)
-        if held_out.any() and not held_out.all():
+        asked, known = set(np.atleast_1d(fold).tolist()), set(packed.fold.tolist())
+        if asked and asked < known:
+            held_out = np.isin(packed.fold, list(asked))
             return every[~held_out], every[held_out]
         raise DataError(
-            f"fold {fold} holds {held_out.sum()} of {len(packed)} samples",
-            f"folds here are {sorted(set(packed.fold.tolist()))}",
-            "choose one of them, or pack with a table of splits",
+            f"folds {sorted(asked)} to be held out",
+            f"folds here are {sorted(known)}, and one at least is trained on",
+            "choose of them, or pack with a table of splits",
         )
     if val_split_pct == 0:
         return every, every

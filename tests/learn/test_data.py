@@ -39,6 +39,9 @@ def test_several_folds_are_held_out_together(chips: PackedChips) -> None:
     train, valid = split(chips, fold=(0, 3))
     assert set(chips.fold[valid]) == {0, 3}
     assert set(chips.fold[train]) == {1, 2}
+    for wrong in ((0, 9), (0, 1, 2, 3)):
+        with pytest.raises(DataError, match=r"folds here are \[0, 1, 2, 3\]"):
+            split(chips, fold=wrong)
 
 
 def test_where_nothing_is_held_out_all_samples_teach_and_no_figure_is_told(
